@@ -1,0 +1,15 @@
+//! What was learned about an image: facts with their source, and no opinion about them.
+//!
+//! "We looked and found nothing" and "we could not look" are different values here and stay
+//! different all the way to the message.
+
+mod resolution;
+
+pub use resolution::{Resolution, ResolveError};
+
+/// All that is known about one image when it is judged.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    /// What became of the question which digest the reference stands for.
+    pub resolution: Resolution,
+}

@@ -1,0 +1,5 @@
+//! Tidewaiter: a Kubernetes admission webhook that resolves, judges and pins every container image.
+pub mod evidence;
+pub mod image;
+pub mod policy;
+pub mod review;

@@ -1,0 +1,89 @@
+//! What a review needs from outside the process, as traits that adapters implement.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+
+use super::credentials::{Credential, Keyring};
+use crate::{
+    evidence::ResolveError,
+    image::{Digest, ImageReference},
+    policy::PolicySet,
+};
+
+/// Labels of a namespace or an object.
+pub type Labels = BTreeMap<String, String>;
+
+/// Asks a registry which digest a reference stands for.
+pub trait Resolver: Send + Sync + 'static {
+    /// Tries `credentials` in their order and then asks without any. Answers before `deadline`.
+    ///
+    /// Never called for a reference that names its digest. Does not cache and does not share
+    /// requests: the review does both.
+    fn resolve<'a>(
+        &'a self,
+        image: &'a ImageReference,
+        credentials: &'a [Credential],
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Digest, ResolveError>>;
+}
+
+/// The policies in force now.
+pub trait Policies: Send + Sync + 'static {
+    /// The current set: cheap, never waits, replaced as a whole when a policy changes.
+    fn current(&self) -> Arc<PolicySet>;
+}
+
+/// What is known of namespaces.
+pub trait Namespaces: Send + Sync + 'static {
+    /// The labels of `namespace` if they are known without asking anyone.
+    fn known(&self, namespace: &str) -> Option<Arc<Labels>>;
+
+    /// Asks for a namespace that is not known yet. An error means that nobody knows, never that
+    /// the namespace has no labels.
+    fn fetch<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Result<Arc<Labels>, LookupError>>;
+}
+
+/// The credentials that an object itself brings.
+pub trait PullSecrets: Send + Sync + 'static {
+    /// The credentials of these `secrets` and of `service_account`'s own, all in `namespace` and
+    /// nowhere else. A Secret or ServiceAccount that does not exist is skipped, as the kubelet
+    /// does; one that cannot be read is an error.
+    fn keyring<'a>(
+        &'a self,
+        namespace: &'a str,
+        service_account: &'a str,
+        secrets: &'a [String],
+    ) -> BoxFuture<'a, Result<Keyring, LookupError>>;
+}
+
+/// The time of day, for dates that policies name.
+pub trait Clock: Send + Sync + 'static {
+    /// Now, in UTC.
+    fn now(&self) -> Timestamp;
+}
+
+/// Hears of every request that an adapter makes, for metrics.
+pub trait RegistryObserver: Send + Sync + 'static {
+    /// One HTTP exchange with a registry or its token server has ended.
+    fn registry_request(&self, exchange: &RegistryExchange<'_>);
+}
+
+/// One HTTP exchange with a registry or its token server.
+#[derive(Clone, Copy, Debug)]
+pub struct RegistryExchange<'a> {
+    /// The registry's `host[:port]`, canonical; of its token server the registry's.
+    pub host: &'a str,
+    /// `resolve`, `manifest` or `token`.
+    pub class: &'static str,
+    /// `ok`, `not_found`, `denied`, `throttled`, `unreachable`, `timed_out`, `too_large`, `malformed`, `forbidden`.
+    pub outcome: &'static str,
+    /// From sending the request to the last byte that was read.
+    pub duration: std::time::Duration,
+}
+
+/// The API server could not be asked.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub struct LookupError(pub String);
