@@ -1,4 +1,6 @@
 //! Tidewaiter: a Kubernetes admission webhook that resolves, judges and pins every container image.
+pub mod api;
+pub mod decision;
 pub mod evidence;
 pub mod image;
 pub mod policy;

@@ -1,1 +1,5 @@
-fn main() {}
+fn main() {
+    for c in tidewaiter::api::v1alpha1::crds() {
+        println!("---\n{}", serde_saphyr::to_string(&c).unwrap());
+    }
+}

@@ -34,6 +34,11 @@ impl ImageReference {
         &self.repository
     }
 
+    /// The part that patterns look at, `host[:port]/path`.
+    pub fn name(&self) -> impl fmt::Display {
+        format!("{}/{}", self.host, self.repository)
+    }
+
     /// The tag; `latest` where neither tag nor digest was written; none where only a digest was.
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()

@@ -1,2 +1,22 @@
-//! stub
-pub struct PolicySet;
+//! Policies compiled to something decidable, and the question which of them an image must pass.
+//!
+//! In come documents as users wrote them. Out comes a [`PolicySet`]: policies whose patterns, dates
+//! and selectors are parsed, each of which either works or, where its document cannot be read, counts
+//! as failing for all it could match. Nothing is silently dropped.
+
+mod compile;
+mod matching;
+mod model;
+mod selector;
+mod set;
+mod tags;
+
+#[cfg(test)]
+mod tests;
+
+pub use compile::{CompileError, FieldError, Reading, read};
+pub use matching::{NamespaceLabels, Subject};
+pub use model::{Action, OnError, Policy, PolicyId, PolicyKind, Requirement};
+pub use selector::Selector;
+pub use set::PolicySet;
+pub use tags::TagPattern;

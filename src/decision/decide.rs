@@ -1,0 +1,231 @@
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Check, DigestDemand, Finding, Reason, Verdict, judge, judge_digest, printable};
+use crate::{
+    evidence::{Evidence, Resolution},
+    image::{Digest, ImageReference, ReferenceError},
+    policy::{Action, NamespaceLabels, OnError, Policy, PolicyId, Subject},
+};
+
+/// What becomes of an image that no policy is about.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Unmatched {
+    /// It is admitted in silence.
+    Allow,
+    /// The object is refused.
+    Deny,
+    /// It is admitted with a warning.
+    #[default]
+    Warn,
+}
+
+/// What the operator has settled for a review.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// What becomes of an image that no policy is about.
+    pub unmatched: Unmatched,
+    /// How far the digest must have come.
+    pub demand: DigestDemand,
+    /// The most that a failed check may lead to: `Deny`, or `Warn` for workloads whose Pods are judged later.
+    pub ceiling: Action,
+}
+
+/// One image of an object, and what it is to be judged by.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageQuestion<'a> {
+    /// Where it stands, as a JSON pointer.
+    pub pointer: &'a str,
+    /// The reference as written.
+    pub image: &'a str,
+    /// The reference as read.
+    pub reference: &'a Result<ImageReference, ReferenceError>,
+    /// What is known about it.
+    pub evidence: &'a Evidence,
+}
+
+/// What one policy's check made of one image.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CheckResult {
+    /// The policy; none where the result is about there being none.
+    pub policy: Option<PolicyId>,
+    /// The check.
+    pub check: Check,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What the verdict leads to if it is not [`Verdict::Satisfied`].
+    pub action: Action,
+    /// The date from which this would be a denial, if it is to become one.
+    pub enforced_from: Option<Timestamp>,
+}
+
+impl CheckResult {
+    /// What this result asks for: nothing where the check is satisfied.
+    pub fn demands(&self) -> Option<Action> {
+        self.verdict.finding().map(|_| self.action)
+    }
+}
+
+/// Everything that was decided about one image.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ImageDecision {
+    /// Where the image stands, as a JSON pointer.
+    pub pointer: String,
+    /// The reference as written.
+    pub image: String,
+    /// The reference as read; none where it cannot be.
+    pub reference: Option<ImageReference>,
+    /// The digest that was judged; none where it is not known.
+    pub digest: Option<Digest>,
+    /// One per policy and check, by policy and then in the order of the policy's rules.
+    pub results: Vec<CheckResult>,
+    /// What kept the digest from being known, in words for the log and never for the requester.
+    pub detail: Option<String>,
+}
+
+impl ImageDecision {
+    /// Whether nothing here refuses the object.
+    pub fn allowed(&self) -> bool {
+        self.results.iter().all(|result| result.demands() != Some(Action::Deny))
+    }
+
+    /// Whether some policy is about the image.
+    pub fn matched(&self) -> bool {
+        self.results.iter().any(|result| result.policy.is_some())
+    }
+}
+
+/// Everything that was decided about one object.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Decision {
+    /// One per image that was judged, in the object's order. Empty where nothing had to be judged,
+    /// as in an update that changes no image.
+    pub images: Vec<ImageDecision>,
+}
+
+impl Decision {
+    /// Whether the object is admitted: no check of any policy refuses any of its images.
+    pub fn allowed(&self) -> bool {
+        self.images.iter().all(ImageDecision::allowed)
+    }
+}
+
+/// Judges one image by every policy that covers its object and is about it.
+///
+/// `covering` are the policies that [`PolicySet::covering`](crate::policy::PolicySet::covering)
+/// names. All failures are reported, not only the first.
+pub fn decide_image<'a>(
+    question: ImageQuestion<'_>,
+    covering: impl Iterator<Item = &'a Arc<Policy>>,
+    subject: &Subject<'_>,
+    settings: Settings,
+    now: Timestamp,
+) -> ImageDecision {
+    let reference = question.reference.as_ref().ok();
+    let mut results = Vec::new();
+    for policy in covering.filter(|policy| policy.concerns(reference)) {
+        let mut add = |check, verdict: Verdict| {
+            let mut action = policy.action(now).min(settings.ceiling);
+            if matches!(verdict, Verdict::Indeterminate(_))
+                && check != Check::Match
+                && policy.on_error() == OnError::Warn
+            {
+                action = action.min(Action::Warn);
+            }
+            let enforced_from = policy.enforced_from(now);
+            results.push(CheckResult {
+                policy: Some(policy.id().clone()),
+                check,
+                verdict,
+                action,
+                enforced_from,
+            });
+        };
+        if policy.needs_namespace_labels() && matches!(subject.namespace_labels, NamespaceLabels::Unknown) {
+            add(Check::Match, Verdict::Indeterminate(namespace_unknown(subject.namespace)));
+        }
+        match question.reference {
+            Ok(reference) => {
+                for requirement in policy.requirements() {
+                    add(Check::of(requirement), judge(requirement, reference, question.evidence));
+                }
+                add(Check::Digest, judge_digest(question.evidence, settings.demand));
+            }
+            Err(error) => add(Check::Reference, Verdict::Violated(invalid_reference(question.image, error))),
+        }
+    }
+    if results.is_empty() {
+        results.extend(unmatched(settings));
+    }
+    withhold_unasked(question.evidence, &mut results);
+    ImageDecision {
+        pointer: question.pointer.to_owned(),
+        image: question.image.to_owned(),
+        reference: reference.cloned(),
+        digest: question.evidence.resolution.digest().cloned(),
+        results,
+        detail: match &question.evidence.resolution {
+            Resolution::Failed(error) => Some(error.to_string()),
+            _ => None,
+        },
+    }
+}
+
+/// Takes out the results that only say that nobody asked for the digest, where nobody asked because
+/// another check refuses the image already.
+fn withhold_unasked(evidence: &Evidence, results: &mut Vec<CheckResult>) {
+    let unasked = |result: &CheckResult| {
+        result.verdict.finding().is_some_and(|finding| finding.reason == Reason::DigestUnknown)
+    };
+    let refused = results.iter().any(|result| !unasked(result) && result.demands() == Some(Action::Deny));
+    if matches!(evidence.resolution, Resolution::NotAsked) && refused {
+        results.retain(|result| !unasked(result));
+    }
+}
+
+fn unmatched(settings: Settings) -> Option<CheckResult> {
+    let action = match settings.unmatched {
+        Unmatched::Allow => return None,
+        Unmatched::Deny => Action::Deny.min(settings.ceiling),
+        Unmatched::Warn => Action::Warn,
+    };
+    let verdict = Verdict::Absent(Finding {
+        reason: Reason::NoPolicyMatches,
+        found: "no policy that is about this image".to_owned(),
+        wanted: "at least one".to_owned(),
+        remedy: "ask whoever writes the policies to cover it",
+    });
+    Some(CheckResult { policy: None, check: Check::Match, verdict, action, enforced_from: None })
+}
+
+fn namespace_unknown(namespace: &str) -> Finding {
+    Finding {
+        reason: Reason::NamespaceUnknown,
+        found: format!("namespace {} whose labels could not be read", printable(namespace, 63)),
+        wanted: "the labels that the policy selects namespaces by".to_owned(),
+        remedy: "try again in a moment; if it stays, tell your cluster's operator",
+    }
+}
+
+fn invalid_reference(image: &str, error: &ReferenceError) -> Finding {
+    Finding {
+        reason: Reason::ReferenceInvalid,
+        found: format!("\"{}\": {error}", printable(image, 100)),
+        wanted: "[host[:port]/]path[:tag][@digest]".to_owned(),
+        remedy: "mend the image's name",
+    }
+}
+
+impl Check {
+    fn of(requirement: &crate::policy::Requirement) -> Self {
+        use crate::policy::Requirement;
+        match requirement {
+            Requirement::Registries { .. } => Self::Registries,
+            Requirement::WrittenDigest | Requirement::DenyTags(_) | Requirement::DenyDigests(_) => {
+                Self::References
+            }
+            Requirement::Readable(_) => Self::Policy,
+        }
+    }
+}

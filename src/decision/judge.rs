@@ -1,0 +1,173 @@
+use std::fmt::Display;
+
+use super::{Finding, Reason, Verdict, printable};
+use crate::{
+    evidence::{Evidence, Resolution, ResolveError},
+    image::ImageReference,
+    policy::Requirement,
+};
+
+/// How far the digest must have come for an image to be admitted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DigestDemand {
+    /// It must be known: we are about to pin it, or nobody will.
+    Known,
+    /// It must stand in the reference: this is the last look at the object before it is stored.
+    Written,
+}
+
+/// Whether `requirement` holds for `image`, given what is known about it.
+///
+/// A requirement that wants to know the digest is [`Verdict::Indeterminate`] while the digest is not
+/// known, whatever the cause: the [`judge_digest`] verdict beside it says why.
+pub fn judge(requirement: &Requirement, image: &ImageReference, evidence: &Evidence) -> Verdict {
+    match requirement {
+        Requirement::Registries { allow, deny } => {
+            if let Some(pattern) = deny.iter().find(|pattern| pattern.matches(image)) {
+                return Verdict::Violated(Finding {
+                    reason: Reason::RegistryDenied,
+                    found: image.name().to_string(),
+                    wanted: format!("nothing from {pattern}"),
+                    remedy: "use an image from another place",
+                });
+            }
+            match allow {
+                Some(allow) if !allow.iter().any(|pattern| pattern.matches(image)) => {
+                    Verdict::Violated(Finding {
+                        reason: Reason::RegistryNotAllowed,
+                        found: image.name().to_string(),
+                        wanted: format!("one of {}", some_of(allow)),
+                        remedy: "use an image from an allowed place, or ask for this one to be allowed",
+                    })
+                }
+                _ => Verdict::Satisfied,
+            }
+        }
+        Requirement::WrittenDigest => match image.digest() {
+            Some(_) => Verdict::Satisfied,
+            None => Verdict::Violated(Finding {
+                reason: Reason::DigestRequired,
+                found: "a reference without a digest".to_owned(),
+                wanted: "a reference with @sha256:…".to_owned(),
+                remedy: "write the image as name:tag@digest",
+            }),
+        },
+        Requirement::DenyTags(tags) => {
+            match image
+                .tag()
+                .and_then(|tag| tags.iter().find(|pattern| pattern.matches(tag)).map(|p| (tag, p)))
+            {
+                Some((tag, pattern)) => Verdict::Violated(Finding {
+                    reason: Reason::TagDenied,
+                    found: format!("tag {tag}"),
+                    wanted: format!("no tag {pattern}"),
+                    remedy: "write the tag of a release, or a digest without a tag",
+                }),
+                None => Verdict::Satisfied,
+            }
+        }
+        Requirement::DenyDigests(digests) => match evidence.resolution.digest() {
+            Some(digest) if digests.contains(digest) => Verdict::Violated(Finding {
+                reason: Reason::DigestDenied,
+                found: digest.to_string(),
+                wanted: "a digest that is not on the policy's list".to_owned(),
+                remedy: "use another build of the image",
+            }),
+            Some(_) => Verdict::Satisfied,
+            None => Verdict::Indeterminate(unknown_digest()),
+        },
+        Requirement::Readable(error) => Verdict::Violated(Finding {
+            reason: Reason::PolicyUnreadable,
+            found: error.to_string(),
+            wanted: "a policy that this version can read".to_owned(),
+            remedy: "tell the policy's owner to mend it",
+        }),
+    }
+}
+
+/// Whether the image's digest has come as far as `demand` wants: what every policy requires.
+pub fn judge_digest(evidence: &Evidence, demand: DigestDemand) -> Verdict {
+    match (&evidence.resolution, demand) {
+        (Resolution::Pinned(_), _) | (Resolution::Resolved(_), DigestDemand::Known) => Verdict::Satisfied,
+        (Resolution::Resolved(digest), DigestDemand::Written) => Verdict::Violated(Finding {
+            reason: Reason::DigestNotPinned,
+            found: format!("a reference without a digest (the registry has {digest})"),
+            wanted: "the digest in the reference".to_owned(),
+            remedy: "try again: the digest is written into the Pod before this check; if this stays, another webhook \
+                     takes it out again",
+        }),
+        (Resolution::Failed(error), _) => unresolved(error),
+        (Resolution::NotAsked, _) => Verdict::Indeterminate(unknown_digest()),
+    }
+}
+
+fn unknown_digest() -> Finding {
+    Finding {
+        reason: Reason::DigestUnknown,
+        found: "an image whose digest is not known".to_owned(),
+        wanted: "a digest".to_owned(),
+        remedy: "mend what keeps the digest from being known",
+    }
+}
+
+fn unresolved(error: &ResolveError) -> Verdict {
+    const RETRY: &str = "try again in a moment; if it stays, tell whoever runs the registry";
+    let (reason, remedy) = match error {
+        ResolveError::NotFound | ResolveError::Denied => (
+            Reason::ImageUnavailable,
+            "check the name and the tag, and that an imagePullSecret of the Pod may pull it",
+        ),
+        ResolveError::Malformed(_) | ResolveError::TooLarge { .. } => (
+            Reason::RegistryAnswerUnusable,
+            "tell whoever runs the registry; the decision log has the details",
+        ),
+        ResolveError::Forbidden(_) => (
+            Reason::RequestForbidden,
+            "use a public registry, or ask for this one to be listed in Tidewaiter's settings",
+        ),
+        ResolveError::Throttled { .. } => (Reason::RegistryThrottled, RETRY),
+        ResolveError::Unreachable(_) => (Reason::RegistryUnreachable, RETRY),
+        ResolveError::TimedOut => (Reason::RegistryTimedOut, RETRY),
+        ResolveError::Overloaded => (Reason::RegistryOverloaded, RETRY),
+        ResolveError::CredentialsUnavailable(_) => (
+            Reason::CredentialsUnavailable,
+            "try again in a moment; if it stays, tell your cluster's operator",
+        ),
+    };
+    // What the registry said in detail is for the log. A tenant must not learn from a denial whether
+    // a private repository exists, nor what answers at an internal address.
+    let found = match error {
+        ResolveError::NotFound | ResolveError::Denied => {
+            "no such image, or none that these credentials may see"
+        }
+        ResolveError::Malformed(_) | ResolveError::TooLarge { .. } => "an answer that cannot be believed",
+        ResolveError::Forbidden(_) => "a registry that may not be asked",
+        ResolveError::Throttled { .. } => "a registry that throttles requests",
+        ResolveError::Unreachable(_) => "a registry that cannot be reached",
+        ResolveError::TimedOut => "a registry that did not answer in time",
+        ResolveError::Overloaded => "too many requests waiting for this registry",
+        ResolveError::CredentialsUnavailable(_) => "pull secrets that could not be read",
+    };
+    let finding =
+        Finding { reason, found: found.to_owned(), wanted: "the image's digest".to_owned(), remedy };
+    match error {
+        ResolveError::NotFound => Verdict::Absent(finding),
+        error if error.is_answer() => Verdict::Violated(finding),
+        _ => Verdict::Indeterminate(finding),
+    }
+}
+
+/// The first few of a list, and how many more there are.
+fn some_of<T: Display>(items: &[T]) -> String {
+    let mut text = String::new();
+    for (at, item) in items.iter().take(3).enumerate() {
+        if at > 0 {
+            text.push_str(", ");
+        }
+        text.push_str(&printable(&item.to_string(), 100));
+    }
+    if items.len() > 3 {
+        text.push_str(&format!(" and {} more", items.len() - 3));
+    }
+    text
+}

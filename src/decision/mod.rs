@@ -1,0 +1,17 @@
+//! The judgement: from requirements and evidence to verdicts, and from verdicts to a decision.
+//!
+//! Everything here is a pure function of its arguments, time included, so every decision can be
+//! replayed. A failed check is an answer and therefore a [`Verdict`], never an `Err`.
+
+mod decide;
+mod explain;
+mod judge;
+mod verdict;
+
+#[cfg(test)]
+mod tests;
+
+pub use decide::{CheckResult, Decision, ImageDecision, ImageQuestion, Settings, Unmatched, decide_image};
+pub use explain::{Refusal, denial, printable, warnings};
+pub use judge::{DigestDemand, judge, judge_digest};
+pub use verdict::{Check, Finding, Reason, Verdict};

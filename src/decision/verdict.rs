@@ -1,0 +1,143 @@
+/// What one requirement makes of one image.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// The requirement holds.
+    Satisfied,
+    /// We looked, and what the requirement wants is not there.
+    Absent(Finding),
+    /// We looked, and what is there breaks the requirement.
+    Violated(Finding),
+    /// We could not look, so nobody knows. The only verdict that a policy's `onError` speaks of.
+    Indeterminate(Finding),
+}
+
+impl Verdict {
+    /// The name in logs, metrics and JSON.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Satisfied => "Satisfied",
+            Self::Absent(_) => "Absent",
+            Self::Violated(_) => "Violated",
+            Self::Indeterminate(_) => "Indeterminate",
+        }
+    }
+
+    /// What was found instead; none if the requirement holds.
+    pub fn finding(&self) -> Option<&Finding> {
+        match self {
+            Self::Satisfied => None,
+            Self::Absent(finding) | Self::Violated(finding) | Self::Indeterminate(finding) => Some(finding),
+        }
+    }
+}
+
+/// Why a verdict is not [`Verdict::Satisfied`], in words for the author of the object.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Finding {
+    /// The stable name of the trouble.
+    pub reason: Reason,
+    /// What is there.
+    pub found: String,
+    /// What the requirement wants.
+    pub wanted: String,
+    /// The next step.
+    pub remedy: &'static str,
+}
+
+/// Which question a verdict answers: the `check` of messages, logs, metrics and JSON.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Check {
+    /// The image has a digest, and the one that was judged is the one that will run.
+    Digest,
+    /// Some policy is about the image, and is known to be.
+    Match,
+    /// The policy itself can be read.
+    Policy,
+    /// The reference can be read.
+    Reference,
+    /// The reference is written as `references` wants it.
+    References,
+    /// The image comes from where `registries` wants it.
+    Registries,
+}
+
+impl Check {
+    /// Every check, for those who list them.
+    pub const ALL: [Self; 6] =
+        [Self::Digest, Self::Match, Self::Policy, Self::Reference, Self::References, Self::Registries];
+
+    /// The name in logs, metrics and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Digest => "Digest",
+            Self::Match => "Match",
+            Self::Policy => "Policy",
+            Self::Reference => "Reference",
+            Self::References => "References",
+            Self::Registries => "Registries",
+        }
+    }
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Why a verdict is not [`Verdict::Satisfied`]: a stable name for people and metrics.
+        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        pub enum Reason {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Reason {
+            /// Every reason, for those who list them.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The name in logs, metrics and JSON.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The Secrets with the registry's credentials could not be read.
+    CredentialsUnavailable,
+    /// A policy names the image's digest in `denyDigests`.
+    DigestDenied,
+    /// The digest is known, but the object does not carry it.
+    DigestNotPinned,
+    /// The policy wants the author to write the digest.
+    DigestRequired,
+    /// Nobody asked for the digest.
+    DigestUnknown,
+    /// The registry does not have the image, or does not show it to the credentials at hand.
+    ImageUnavailable,
+    /// The namespace's labels are not known, and the policy selects by them.
+    NamespaceUnknown,
+    /// No policy is about the image.
+    NoPolicyMatches,
+    /// The policy's document cannot be read.
+    PolicyUnreadable,
+    /// The image reference cannot be read.
+    ReferenceInvalid,
+    /// The registry's answer breaks its own protocol or its own digest.
+    RegistryAnswerUnusable,
+    /// A policy names the image in `registries.deny`.
+    RegistryDenied,
+    /// No pattern in `registries.allow` names the image.
+    RegistryNotAllowed,
+    /// Too many requests wait for the registry already.
+    RegistryOverloaded,
+    /// The registry throttles us.
+    RegistryThrottled,
+    /// The registry did not answer in time.
+    RegistryTimedOut,
+    /// The registry cannot be reached.
+    RegistryUnreachable,
+    /// Our own network rules forbid the request.
+    RequestForbidden,
+    /// A policy names the tag in `denyTags`.
+    TagDenied,
+}

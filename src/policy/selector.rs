@@ -1,0 +1,111 @@
+use std::collections::BTreeMap;
+
+use super::compile::Problems;
+use crate::api::v1alpha1::{LabelSelector, SelectorOperator};
+
+/// A label selector whose requirements are known to make sense. The empty one selects everything.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Selector {
+    requirements: Vec<LabelRequirement>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum LabelRequirement {
+    In { key: String, values: Vec<String> },
+    NotIn { key: String, values: Vec<String> },
+    Exists { key: String },
+    DoesNotExist { key: String },
+}
+
+impl Selector {
+    /// Whether it selects everything, whatever the labels are.
+    pub fn is_empty(&self) -> bool {
+        self.requirements.is_empty()
+    }
+
+    /// Whether all requirements hold, with the meaning of Kubernetes' own selectors: `NotIn` and
+    /// `DoesNotExist` hold where the label is absent.
+    pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.requirements.iter().all(|requirement| match requirement {
+            LabelRequirement::In { key, values } => {
+                labels.get(key).is_some_and(|value| values.contains(value))
+            }
+            LabelRequirement::NotIn { key, values } => {
+                labels.get(key).is_none_or(|value| !values.contains(value))
+            }
+            LabelRequirement::Exists { key } => labels.contains_key(key),
+            LabelRequirement::DoesNotExist { key } => !labels.contains_key(key),
+        })
+    }
+
+    /// Compiles a document's selector, and reports below `path` what makes no sense.
+    pub(super) fn compile(document: Option<&LabelSelector>, path: &str, problems: &mut Problems) -> Self {
+        let Some(document) = document else { return Self::default() };
+        let mut requirements = Vec::new();
+        for (key, value) in document.match_labels.iter().flatten() {
+            let path = format!("{path}.matchLabels");
+            check_key(key, &path, problems);
+            check_value(value, &path, problems);
+            requirements.push(LabelRequirement::In { key: key.clone(), values: vec![value.clone()] });
+        }
+        for (at, expression) in document.match_expressions.iter().flatten().enumerate() {
+            let path = format!("{path}.matchExpressions[{at}]");
+            let key = expression.key.clone();
+            check_key(&key, &format!("{path}.key"), problems);
+            let values = expression.values.clone().unwrap_or_default();
+            for value in &values {
+                check_value(value, &format!("{path}.values"), problems);
+            }
+            let set = matches!(expression.operator, SelectorOperator::In | SelectorOperator::NotIn);
+            if set && values.is_empty() {
+                problems.add(&format!("{path}.values"), "[]", "In and NotIn want at least one value");
+            }
+            if !set && !values.is_empty() {
+                problems.add(
+                    &format!("{path}.values"),
+                    &values.join(", "),
+                    "Exists and DoesNotExist take no values",
+                );
+            }
+            requirements.push(match expression.operator {
+                SelectorOperator::In => LabelRequirement::In { key, values },
+                SelectorOperator::NotIn => LabelRequirement::NotIn { key, values },
+                SelectorOperator::Exists => LabelRequirement::Exists { key },
+                SelectorOperator::DoesNotExist => LabelRequirement::DoesNotExist { key },
+            });
+        }
+        Self { requirements }
+    }
+}
+
+/// Kubernetes' rule for label keys: an optional DNS prefix and `/`, then a name of up to 63 characters.
+fn check_key(key: &str, path: &str, problems: &mut Problems) {
+    let (prefix, name) = match key.split_once('/') {
+        Some((prefix, name)) => (Some(prefix), name),
+        None => (None, key),
+    };
+    let prefix_ok = prefix.is_none_or(|prefix| {
+        (1..=253).contains(&prefix.len())
+            && prefix.split('.').all(|label| {
+                is_qualified(label)
+                    && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            })
+    });
+    if !prefix_ok || !is_qualified(name) {
+        problems.add(path, key, "a label key is an optional DNS prefix with \"/\" and a name of up to 63 letters, digits, \"-\", \"_\" and \".\"");
+    }
+}
+
+fn check_value(value: &str, path: &str, problems: &mut Problems) {
+    if !value.is_empty() && !is_qualified(value) {
+        problems.add(path, value, "a label value has up to 63 letters, digits, \"-\", \"_\" and \".\", with a letter or digit at both ends");
+    }
+}
+
+fn is_qualified(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    (1..=63).contains(&bytes.len())
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        && bytes[0].is_ascii_alphanumeric()
+        && bytes[bytes.len() - 1].is_ascii_alphanumeric()
+}
