@@ -6,7 +6,7 @@ use super::{Check, DigestDemand, Finding, Reason, Verdict, judge, judge_digest, 
 use crate::{
     evidence::{Evidence, Resolution},
     image::{Digest, ImageReference, ReferenceError},
-    policy::{Action, NamespaceLabels, OnError, Policy, PolicyId, Subject},
+    policy::{Action, OnError, Policy, PolicyId, Subject},
 };
 
 /// What becomes of an image that no policy is about.
@@ -142,7 +142,7 @@ pub fn decide_image<'a>(
                 enforced_from,
             });
         };
-        if policy.needs_namespace_labels() && matches!(subject.namespace_labels, NamespaceLabels::Unknown) {
+        if policy.hinges_on_unknown(subject) {
             add(Check::Match, Verdict::Indeterminate(namespace_unknown(subject.namespace)));
         }
         match question.reference {
@@ -170,6 +170,24 @@ pub fn decide_image<'a>(
             _ => None,
         },
     }
+}
+
+/// Whether the policies `concerned` refuse `image` before anybody has asked for its digest.
+pub fn refuses_unseen<'a>(
+    image: &ImageReference,
+    concerned: impl Iterator<Item = &'a Arc<Policy>>,
+    subject: &Subject<'_>,
+    settings: Settings,
+    now: Timestamp,
+) -> bool {
+    let unseen = Evidence { resolution: Resolution::NotAsked };
+    let denies = |policy: &Policy| policy.action(now).min(settings.ceiling) == Action::Deny;
+    concerned.filter(|policy| denies(policy)).any(|policy| {
+        policy.hinges_on_unknown(subject)
+            || policy.requirements().iter().any(|requirement| {
+                matches!(judge(requirement, image, &unseen), Verdict::Absent(_) | Verdict::Violated(_))
+            })
+    })
 }
 
 /// Takes out the results that only say that nobody asked for the digest, where nobody asked because

@@ -11,7 +11,9 @@ mod verdict;
 #[cfg(test)]
 mod tests;
 
-pub use decide::{CheckResult, Decision, ImageDecision, ImageQuestion, Settings, Unmatched, decide_image};
+pub use decide::{
+    CheckResult, Decision, ImageDecision, ImageQuestion, Settings, Unmatched, decide_image, refuses_unseen,
+};
 pub use explain::{Refusal, denial, printable, warnings};
 pub use judge::{DigestDemand, judge, judge_digest};
 pub use verdict::{Check, Finding, Reason, Verdict};

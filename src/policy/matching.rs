@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::{Policy, PolicyKind};
+use super::{LabelSource, Policy, PolicyKind};
 use crate::image::ImageReference;
 
 /// What is known of the labels of the namespace that an object is in.
@@ -13,14 +13,14 @@ pub enum NamespaceLabels<'a> {
 }
 
 /// What policies are matched against, apart from the image: the object's surroundings.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Subject<'a> {
     /// The namespace of the request.
     pub namespace: &'a str,
     /// That namespace's labels.
     pub namespace_labels: NamespaceLabels<'a>,
     /// The object's own labels.
-    pub object_labels: &'a BTreeMap<String, String>,
+    pub object_labels: &'a dyn LabelSource,
 }
 
 impl Policy {
@@ -44,6 +44,11 @@ impl Policy {
         let Some(image) = image else { return true };
         self.images.iter().any(|pattern| pattern.matches(image))
             && !self.exclude_images.iter().any(|pattern| pattern.matches(image))
+    }
+
+    /// Whether it is only for want of the namespace's labels that the policy covers `subject`.
+    pub fn hinges_on_unknown(&self, subject: &Subject<'_>) -> bool {
+        self.needs_namespace_labels() && matches!(subject.namespace_labels, NamespaceLabels::Unknown)
     }
 
     /// Whether the answer depends on a namespace's labels.

@@ -17,6 +17,6 @@ mod tests;
 pub use compile::{CompileError, FieldError, Reading, read};
 pub use matching::{NamespaceLabels, Subject};
 pub use model::{Action, OnError, Policy, PolicyId, PolicyKind, Requirement};
-pub use selector::Selector;
+pub use selector::{LabelSource, Selector};
 pub use set::PolicySet;
 pub use tags::TagPattern;

@@ -3,6 +3,18 @@ use std::collections::BTreeMap;
 use super::compile::Problems;
 use crate::api::v1alpha1::{LabelSelector, SelectorOperator};
 
+/// Somebody's labels, however they are kept.
+pub trait LabelSource: Sync {
+    /// The value of the label `key`, if there is one.
+    fn label(&self, key: &str) -> Option<&str>;
+}
+
+impl LabelSource for BTreeMap<String, String> {
+    fn label(&self, key: &str) -> Option<&str> {
+        self.get(key).map(String::as_str)
+    }
+}
+
 /// A label selector whose requirements are known to make sense. The empty one selects everything.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Selector {
@@ -25,16 +37,15 @@ impl Selector {
 
     /// Whether all requirements hold, with the meaning of Kubernetes' own selectors: `NotIn` and
     /// `DoesNotExist` hold where the label is absent.
-    pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
+    pub fn selects(&self, labels: &dyn LabelSource) -> bool {
+        let has = |key: &str, values: &[String]| {
+            labels.label(key).is_some_and(|value| values.iter().any(|v| v == value))
+        };
         self.requirements.iter().all(|requirement| match requirement {
-            LabelRequirement::In { key, values } => {
-                labels.get(key).is_some_and(|value| values.contains(value))
-            }
-            LabelRequirement::NotIn { key, values } => {
-                labels.get(key).is_none_or(|value| !values.contains(value))
-            }
-            LabelRequirement::Exists { key } => labels.contains_key(key),
-            LabelRequirement::DoesNotExist { key } => !labels.contains_key(key),
+            LabelRequirement::In { key, values } => has(key, values),
+            LabelRequirement::NotIn { key, values } => !has(key, values),
+            LabelRequirement::Exists { key } => labels.label(key).is_some(),
+            LabelRequirement::DoesNotExist { key } => labels.label(key).is_none(),
         })
     }
 

@@ -29,13 +29,13 @@ impl PolicySet {
     }
 
     /// The policies that could match in `namespace`, by kind and then by name.
-    pub fn in_namespace(&self, namespace: &str) -> impl Iterator<Item = &Arc<Policy>> {
+    pub fn in_namespace<'a>(&'a self, namespace: &str) -> impl Iterator<Item = &'a Arc<Policy>> + use<'a> {
         self.cluster.iter().chain(self.namespaced.get(namespace).into_iter().flatten())
     }
 
     /// The policies that cover `subject`, by kind and then by name.
-    pub fn covering<'a>(&'a self, subject: &'a Subject<'a>) -> impl Iterator<Item = &'a Arc<Policy>> {
-        self.in_namespace(subject.namespace).filter(|policy| policy.covers(subject))
+    pub fn covering<'a>(&'a self, subject: Subject<'a>) -> impl Iterator<Item = &'a Arc<Policy>> {
+        self.in_namespace(subject.namespace).filter(move |policy| policy.covers(&subject))
     }
 
     /// Every policy.

@@ -47,6 +47,9 @@ pub trait Namespaces: Send + Sync + 'static {
 
 /// The credentials that an object itself brings.
 pub trait PullSecrets: Send + Sync + 'static {
+    /// What [`keyring`](Self::keyring) would answer, if that is known without asking anyone.
+    fn known(&self, namespace: &str, service_account: &str, secrets: &[&str]) -> Option<Arc<Keyring>>;
+
     /// The credentials of these `secrets` and of `service_account`'s own, all in `namespace` and
     /// nowhere else. A Secret or ServiceAccount that does not exist is skipped, as the kubelet
     /// does; one that cannot be read is an error.
@@ -54,14 +57,31 @@ pub trait PullSecrets: Send + Sync + 'static {
         &'a self,
         namespace: &'a str,
         service_account: &'a str,
-        secrets: &'a [String],
-    ) -> BoxFuture<'a, Result<Keyring, LookupError>>;
+        secrets: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Arc<Keyring>, LookupError>>;
 }
 
 /// The time of day, for dates that policies name.
 pub trait Clock: Send + Sync + 'static {
     /// Now, in UTC.
     fn now(&self) -> Timestamp;
+}
+
+/// Hears what a review's cache was asked, for metrics.
+pub trait CacheObserver: Send + Sync + 'static {
+    /// The tag cache was asked for the digest of one reference.
+    fn tag_cache(&self, answer: CacheAnswer);
+}
+
+/// What a cache had to say.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CacheAnswer {
+    /// It knew.
+    Hit,
+    /// It did not, and somebody else was already asking.
+    Shared,
+    /// It did not.
+    Miss,
 }
 
 /// Hears of every request that an adapter makes, for metrics.

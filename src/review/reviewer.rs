@@ -1,0 +1,340 @@
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use tokio::runtime::Handle;
+
+use super::{
+    credentials::Keyring,
+    digests::{Digests, Key},
+    ports::{CacheObserver, Clock, Labels, LookupError, Namespaces, Policies, PullSecrets, Resolver},
+};
+use crate::{
+    decision::{
+        Decision, DigestDemand, ImageDecision, ImageQuestion, Settings, Unmatched, decide_image,
+        refuses_unseen,
+    },
+    evidence::{Evidence, Resolution, ResolveError},
+    image::{Digest, ImageReference, ReferenceError},
+    policy::{Action, LabelSource, NamespaceLabels, Policy, PolicySet, Subject},
+};
+
+/// Whether digests are written into Pods.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum DigestPinning {
+    /// The digest that was judged is written into the Pod, and a Pod without it is refused under Deny.
+    #[default]
+    Pods,
+    /// Nothing is written, and nothing ensures that what runs is what was judged.
+    Off,
+}
+
+/// What becomes of Deployments and other objects whose Pods are judged later.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Workloads {
+    /// They are judged like Pods.
+    #[default]
+    Deny,
+    /// They are judged, and a failure is a warning at most.
+    Warn,
+    /// They are not judged.
+    Off,
+}
+
+/// What an operator settles for all reviews.
+#[derive(Clone, Copy, Debug)]
+pub struct ReviewSettings {
+    /// Whether digests are written into Pods.
+    pub digest_pinning: DigestPinning,
+    /// What becomes of an image that no policy is about.
+    pub unmatched_images: Unmatched,
+    /// What becomes of objects whose Pods are judged later.
+    pub workloads: Workloads,
+    /// How long a tag is believed to stand for the digest that the registry named.
+    pub tag_cache: Duration,
+}
+
+impl Default for ReviewSettings {
+    fn default() -> Self {
+        Self {
+            digest_pinning: DigestPinning::default(),
+            unmatched_images: Unmatched::default(),
+            workloads: Workloads::default(),
+            tag_cache: Duration::from_secs(30),
+        }
+    }
+}
+
+/// At which point of an object's admission a review happens.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stage {
+    /// Before it is complete: digests may still be written.
+    Mutate,
+    /// The last look: what passes is stored as it is.
+    Validate,
+}
+
+/// One image of an object.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ImageSlot<'a> {
+    /// Where it stands, as a JSON pointer.
+    pub pointer: &'a str,
+    /// The reference as written.
+    pub image: &'a str,
+}
+
+/// One object's images, and what surrounds them.
+#[derive(Clone, Copy)]
+pub struct Question<'a> {
+    /// At which point of its admission the object is.
+    pub stage: Stage,
+    /// Whether the object is a Pod, as opposed to one whose Pods are judged later.
+    pub is_pod: bool,
+    /// The namespace of the request.
+    pub namespace: &'a str,
+    /// The object's labels.
+    pub labels: &'a dyn LabelSource,
+    /// The ServiceAccount that the Pod runs as.
+    pub service_account: &'a str,
+    /// The names of the Pod's `imagePullSecrets`.
+    pub pull_secrets: &'a [&'a str],
+    /// The images that are to be judged: all of a new object, those that changed of an old one.
+    pub images: &'a [ImageSlot<'a>],
+}
+
+/// Answers questions about objects. One for the whole process.
+pub struct Reviewer {
+    policies: Arc<dyn Policies>,
+    namespaces: Arc<dyn Namespaces>,
+    pull_secrets: Arc<dyn PullSecrets>,
+    clock: Arc<dyn Clock>,
+    digests: Digests,
+    settings: ReviewSettings,
+}
+
+/// The adapters that a reviewer works with.
+pub struct Ports {
+    /// The policies in force.
+    pub policies: Arc<dyn Policies>,
+    /// The namespaces' labels.
+    pub namespaces: Arc<dyn Namespaces>,
+    /// The credentials that objects bring.
+    pub pull_secrets: Arc<dyn PullSecrets>,
+    /// The registries.
+    pub resolver: Arc<dyn Resolver>,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// Hears of the cache.
+    pub observer: Arc<dyn CacheObserver>,
+}
+
+/// A question with its policies found and its references read.
+struct Plan<'a> {
+    question: &'a Question<'a>,
+    subject: Subject<'a>,
+    covering: Vec<&'a Arc<Policy>>,
+    references: Vec<Result<ImageReference, ReferenceError>>,
+    settings: Settings,
+    now: Timestamp,
+}
+
+impl Reviewer {
+    /// Look-ups run on `runtime` and outlive the review that began them.
+    pub fn new(ports: Ports, settings: ReviewSettings, runtime: Handle) -> Self {
+        Self {
+            policies: ports.policies,
+            namespaces: ports.namespaces,
+            pull_secrets: ports.pull_secrets,
+            clock: ports.clock,
+            digests: Digests::new(ports.resolver, ports.observer, runtime, settings.tag_cache),
+            settings,
+        }
+    }
+
+    /// What the operator has settled.
+    pub fn settings(&self) -> &ReviewSettings {
+        &self.settings
+    }
+
+    /// Decides where everything is known already; `None` where somebody outside must be asked.
+    pub fn review_now(&self, question: &Question<'_>) -> Option<Decision> {
+        if !self.judges(question) {
+            return Some(Decision::default());
+        }
+        let policies = self.policies.current();
+        let labels = match policies.needs_namespace_labels() {
+            true => self.namespaces.known(question.namespace)?,
+            false => Arc::default(),
+        };
+        let plan = self.plan(question, &policies, NamespaceLabels::Known(&*labels));
+        let mut keyring: Option<Arc<Keyring>> = None;
+        let mut evidence = Vec::with_capacity(plan.references.len());
+        for reference in &plan.references {
+            let resolution = match plan.open(reference) {
+                Ok(image) => {
+                    let keyring = match &mut keyring {
+                        Some(keyring) => keyring,
+                        empty => empty.insert(self.pull_secrets.known(
+                            question.namespace,
+                            question.service_account,
+                            question.pull_secrets,
+                        )?),
+                    };
+                    resolution(self.digests.known(&Key::new(image, &keyring.lookup(image)))?)
+                }
+                Err(settled) => settled,
+            };
+            evidence.push(Evidence { resolution });
+        }
+        Some(plan.decide(&evidence))
+    }
+
+    /// Decides, asking whom it must. Answers at `deadline` at the latest: what is not known by then
+    /// counts as not known.
+    pub async fn review(&self, question: &Question<'_>, deadline: Instant) -> Decision {
+        if !self.judges(question) {
+            return Decision::default();
+        }
+        let policies = self.policies.current();
+        let labels = match policies.needs_namespace_labels() {
+            true => self.namespace_labels(question.namespace, deadline).await,
+            false => Some(Arc::default()),
+        };
+        let labels =
+            labels.as_deref().map_or(NamespaceLabels::Unknown, |labels| NamespaceLabels::Known(labels));
+        let plan = self.plan(question, &policies, labels);
+        let evidence = self.gather(&plan, deadline).await;
+        plan.decide(&evidence)
+    }
+
+    /// The digests to be written into the object: by place in [`Question::images`], for each image that
+    /// a policy is about and whose digest is known but not written.
+    pub fn pins<'a>(&self, question: &Question<'_>, decision: &'a Decision) -> Vec<(usize, &'a Digest)> {
+        if question.stage != Stage::Mutate
+            || !question.is_pod
+            || self.settings.digest_pinning == DigestPinning::Off
+        {
+            return Vec::new();
+        }
+        let pin = |image: &'a ImageDecision| {
+            let unpinned = image.reference.as_ref().is_some_and(|reference| reference.digest().is_none());
+            image.digest.as_ref().filter(|_| unpinned && image.matched())
+        };
+        decision.images.iter().enumerate().filter_map(|(at, image)| Some((at, pin(image)?))).collect()
+    }
+
+    fn judges(&self, question: &Question<'_>) -> bool {
+        question.is_pod || (question.stage == Stage::Validate && self.settings.workloads != Workloads::Off)
+    }
+
+    fn plan<'a>(
+        &self,
+        question: &'a Question<'a>,
+        policies: &'a PolicySet,
+        namespace_labels: NamespaceLabels<'a>,
+    ) -> Plan<'a> {
+        let subject =
+            Subject { namespace: question.namespace, namespace_labels, object_labels: question.labels };
+        let written = question.is_pod
+            && question.stage == Stage::Validate
+            && self.settings.digest_pinning == DigestPinning::Pods;
+        Plan {
+            question,
+            subject,
+            covering: policies.covering(subject).collect(),
+            references: question.images.iter().map(|slot| slot.image.parse()).collect(),
+            settings: Settings {
+                unmatched: self.settings.unmatched_images,
+                demand: if written { DigestDemand::Written } else { DigestDemand::Known },
+                ceiling: match self.settings.workloads {
+                    Workloads::Warn if !question.is_pod => Action::Warn,
+                    _ => Action::Deny,
+                },
+            },
+            now: self.clock.now(),
+        }
+    }
+
+    async fn namespace_labels(&self, namespace: &str, deadline: Instant) -> Option<Arc<Labels>> {
+        if let Some(labels) = self.namespaces.known(namespace) {
+            return Some(labels);
+        }
+        before(deadline, self.namespaces.fetch(namespace)).await.ok()
+    }
+
+    async fn gather(&self, plan: &Plan<'_>, deadline: Instant) -> Vec<Evidence> {
+        let keyring = match plan.references.iter().any(|reference| plan.open(reference).is_ok()) {
+            true => {
+                let Question { namespace, service_account, pull_secrets, .. } = *plan.question;
+                before(deadline, self.pull_secrets.keyring(namespace, service_account, pull_secrets)).await
+            }
+            false => Ok(Arc::default()),
+        };
+        let keyring = &keyring;
+        join_all(plan.references.iter().map(|reference| async move {
+            let resolution = match (plan.open(reference), keyring) {
+                (Err(settled), _) => settled,
+                (Ok(_), Err(error)) => {
+                    Resolution::Failed(ResolveError::CredentialsUnavailable(error.to_string()))
+                }
+                (Ok(image), Ok(keyring)) => {
+                    let credentials = keyring.lookup(image);
+                    let key = Key::new(image, &credentials);
+                    resolution(self.digests.find(key, credentials, deadline).await)
+                }
+            };
+            Evidence { resolution }
+        }))
+        .await
+    }
+}
+
+impl Plan<'_> {
+    /// The image whose digest must be asked for; otherwise what is known without asking. A "no" that
+    /// needs no network costs none.
+    fn open<'r>(
+        &self,
+        reference: &'r Result<ImageReference, ReferenceError>,
+    ) -> Result<&'r ImageReference, Resolution> {
+        let Ok(image) = reference else { return Err(Resolution::NotAsked) };
+        if let Some(digest) = image.digest() {
+            return Err(Resolution::Pinned(digest.clone()));
+        }
+        let mut concerned = self.covering.iter().filter(|policy| policy.concerns(Some(image))).peekable();
+        if concerned.peek().is_none()
+            || refuses_unseen(image, concerned.copied(), &self.subject, self.settings, self.now)
+        {
+            return Err(Resolution::NotAsked);
+        }
+        Ok(image)
+    }
+
+    fn decide(&self, evidence: &[Evidence]) -> Decision {
+        let slots = self.question.images.iter().zip(&self.references).zip(evidence);
+        let images = slots.map(|((slot, reference), evidence)| {
+            let question = ImageQuestion { pointer: slot.pointer, image: slot.image, reference, evidence };
+            decide_image(question, self.covering.iter().copied(), &self.subject, self.settings, self.now)
+        });
+        Decision { images: images.collect() }
+    }
+}
+
+fn resolution(answer: Result<Digest, ResolveError>) -> Resolution {
+    match answer {
+        Ok(digest) => Resolution::Resolved(digest),
+        Err(error) => Resolution::Failed(error),
+    }
+}
+
+/// What `asking` answers, or an error at the deadline.
+async fn before<T>(
+    deadline: Instant,
+    asking: impl Future<Output = Result<T, LookupError>>,
+) -> Result<T, LookupError> {
+    tokio::time::timeout_at(deadline.into(), asking)
+        .await
+        .unwrap_or_else(|_| Err(LookupError("the API server did not answer in time".to_owned())))
+}
