@@ -2,6 +2,7 @@
 pub mod api;
 pub mod decision;
 pub mod evidence;
+pub mod files;
 pub mod image;
 pub mod policy;
 pub mod review;

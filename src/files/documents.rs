@@ -1,0 +1,263 @@
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde_json::Value;
+
+/// The most bytes that a file may hold.
+const FILE_LIMIT: u64 = 8 << 20;
+/// The most documents that a file may hold.
+const DOCUMENT_LIMIT: usize = 10_000;
+/// The most files that a directory may hold, at any depth.
+const DIRECTORY_LIMIT: usize = 10_000;
+/// How deep directories are searched.
+const DEPTH_LIMIT: usize = 16;
+
+/// Where a document stands.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Place {
+    /// The file as the user named it; `-` for standard input.
+    pub file: Arc<str>,
+    /// Which document of the file, counted from 1. Empty documents do not count.
+    pub document: usize,
+    /// The line on which the document begins, counted from 1.
+    pub line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: document {} (line {})", self.file, self.document, self.line)
+    }
+}
+
+/// One document, read.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// Where it stands.
+    pub place: Place,
+    /// What it says.
+    pub value: Value,
+}
+
+/// Why a file cannot be read. "Could not be asked", in the terms of a check.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The file or directory cannot be opened or read.
+    #[error("{}: {cause}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        cause: io::Error,
+    },
+    /// A directory holds no YAML or JSON file.
+    #[error("{}: no file that ends in .yaml, .yml or .json", .0.display())]
+    NoFiles(PathBuf),
+    /// A directory is deeper or larger than we look.
+    #[error("{}: more than {DIRECTORY_LIMIT} files, or directories nested deeper than {DEPTH_LIMIT}", .0.display())]
+    Directory(PathBuf),
+    /// The file is larger than we read.
+    #[error("{file}: larger than {FILE_LIMIT} bytes; split it")]
+    TooLarge {
+        /// The file.
+        file: Arc<str>,
+    },
+    /// The file is not text.
+    #[error("{file}: document {document} (line {line}): not UTF-8 text; is this a binary file?")]
+    NotText {
+        /// The file.
+        file: Arc<str>,
+        /// The document in which the first such byte stands.
+        document: usize,
+        /// The line on which it stands.
+        line: usize,
+    },
+    /// The file holds no document.
+    #[error("{file}: document 1 (line 1): the file is empty; was it generated completely?")]
+    Empty {
+        /// The file.
+        file: Arc<str>,
+    },
+    /// The file holds more documents than we read.
+    #[error("{file}: more than {DOCUMENT_LIMIT} documents; split it")]
+    TooMany {
+        /// The file.
+        file: Arc<str>,
+    },
+    /// A document is not YAML (or JSON, which is YAML too), or is larger once its aliases are
+    /// followed than we read.
+    #[error("{file}: document {document} (line {line}): {problem}")]
+    Syntax {
+        /// The file.
+        file: Arc<str>,
+        /// Which document of the file.
+        document: usize,
+        /// The line of the trouble.
+        line: usize,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// Reads a file, or every `.yaml`, `.yml` and `.json` file of a directory and those below it, in the
+/// order of their names. `-` is standard input. Hidden files and directories are passed over.
+///
+/// The items of a `List` come out as documents of their own, at the place of the list.
+pub fn read(path: &Path) -> Result<Vec<Document>, FileError> {
+    if path == Path::new("-") {
+        return parse("-", &bounded("-".into(), io::stdin().lock())?);
+    }
+    let mut documents = Vec::new();
+    for file in files(path)? {
+        documents.extend(read_file(&file)?);
+    }
+    Ok(documents)
+}
+
+/// The files that [`read`] reads, in that order.
+pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let failed = |cause| FileError::Io { path: path.to_owned(), cause };
+    if !fs::metadata(path).map_err(failed)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    collect(path, path, DEPTH_LIMIT, &mut files)?;
+    match files.is_empty() {
+        true => Err(FileError::NoFiles(path.to_owned())),
+        false => Ok(files),
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<Document>, FileError> {
+    let name: Arc<str> = path.display().to_string().into();
+    let file = fs::File::open(path).map_err(|cause| FileError::Io { path: path.to_owned(), cause })?;
+    parse(&name, &bounded(name.clone(), file)?)
+}
+
+fn bounded(file: Arc<str>, reader: impl io::Read) -> Result<Vec<u8>, FileError> {
+    let mut bytes = Vec::new();
+    let read = io::Read::take(reader, FILE_LIMIT + 1);
+    io::Read::read_to_end(&mut { read }, &mut bytes)
+        .map_err(|cause| FileError::Io { path: PathBuf::from(&*file), cause })?;
+    match bytes.len() as u64 > FILE_LIMIT {
+        true => Err(FileError::TooLarge { file }),
+        false => Ok(bytes),
+    }
+}
+
+fn collect(root: &Path, directory: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), FileError> {
+    let failed = |cause| FileError::Io { path: directory.to_owned(), cause };
+    let mut entries: Vec<PathBuf> = fs::read_dir(directory)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
+        .map_err(failed)?;
+    entries.sort();
+    for path in entries {
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if hidden {
+            continue;
+        }
+        let metadata = fs::metadata(&path).map_err(|cause| FileError::Io { path: path.clone(), cause })?;
+        if metadata.is_dir() {
+            if depth == 0 {
+                return Err(FileError::Directory(root.to_owned()));
+            }
+            collect(root, &path, depth - 1, files)?;
+        } else if path.extension().is_some_and(|kind| ["yaml", "yml", "json"].iter().any(|k| kind == *k)) {
+            if files.len() == DIRECTORY_LIMIT {
+                return Err(FileError::Directory(root.to_owned()));
+            }
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Reads the documents of one file's content. `file` is its name in messages.
+pub fn parse(file: &str, content: &[u8]) -> Result<Vec<Document>, FileError> {
+    let file: Arc<str> = file.into();
+    if content.len() as u64 > FILE_LIMIT {
+        return Err(FileError::TooLarge { file });
+    }
+    let text = match std::str::from_utf8(content) {
+        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
+        Err(error) => {
+            // OK because `valid_up_to` says how far the content is UTF-8
+            let before = std::str::from_utf8(&content[..error.valid_up_to()]).unwrap();
+            let line = before.matches('\n').count() + 1;
+            return Err(FileError::NotText { file, document: split(before).len().max(1), line });
+        }
+    };
+    let mut documents = Vec::new();
+    for (place, part) in split(text) {
+        let place = Place { file: file.clone(), document: place.0, line: place.1 };
+        if place.document > DOCUMENT_LIMIT {
+            return Err(FileError::TooMany { file });
+        }
+        let value = yaml(&place, part)?;
+        unfold(place, value, &mut documents);
+    }
+    match documents.is_empty() && text.trim().is_empty() {
+        true => Err(FileError::Empty { file }),
+        false => Ok(documents),
+    }
+}
+
+/// Cuts a stream at its `---` lines (YAML 1.2.2 §9.1.4) and leaves out the parts that hold nothing but
+/// white space and comments. Each part comes with its number and the line on which it begins.
+fn split(text: &str) -> Vec<((usize, usize), &str)> {
+    let mut parts: Vec<((usize, usize), &str)> = Vec::new();
+    let (mut start, mut start_line, mut offset) = (0, 1, 0);
+    let mut push = |from: usize, to: usize, line: usize| {
+        let part = &text[from..to];
+        let blank = |line: &str| matches!(line.trim_start().chars().next(), None | Some('#' | '%'));
+        let marker = |line: &str| line.trim_end() == "---" || line.trim_end() == "...";
+        if !part.lines().all(|line| blank(line) || marker(line)) {
+            let number = parts.len() + 1;
+            parts.push(((number, line), part));
+        }
+    };
+    for (at, line) in text.split_inclusive('\n').enumerate() {
+        let marker = line
+            .strip_prefix("---")
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
+        if marker {
+            push(start, offset, start_line);
+            (start, start_line) = (offset, at + 1);
+        }
+        offset += line.len();
+    }
+    push(start, text.len(), start_line);
+    parts
+}
+
+fn yaml(place: &Place, text: &str) -> Result<Value, FileError> {
+    let options = serde_saphyr::options! {
+        with_snippet: false,
+        strict_booleans: true,
+    };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| FileError::Syntax {
+        file: place.file.clone(),
+        document: place.document,
+        line: error.location().map_or(place.line, |location| {
+            place.line + usize::try_from(location.line()).unwrap_or(1).max(1) - 1
+        }),
+        problem: error.without_snippet().to_string().replace('\n', " "),
+    })
+}
+
+/// Takes a `List` apart, as `kubectl get -o yaml` writes it.
+fn unfold(place: Place, value: Value, documents: &mut Vec<Document>) {
+    let list = value["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) && value["items"].is_array();
+    match value {
+        Value::Null => {}
+        Value::Object(mut object) if list => {
+            if let Some(Value::Array(items)) = object.remove("items") {
+                documents.extend(items.into_iter().map(|value| Document { place: place.clone(), value }));
+            }
+        }
+        value => documents.push(Document { place, value }),
+    }
+}
