@@ -5,3 +5,5 @@ pub mod evidence;
 pub mod image;
 pub mod policy;
 pub mod review;
+pub mod webhook;
+pub mod workload;
