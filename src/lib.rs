@@ -6,3 +6,5 @@ pub mod files;
 pub mod image;
 pub mod policy;
 pub mod review;
+pub mod webhook;
+pub mod workload;
