@@ -8,10 +8,12 @@
 pub mod credentials;
 mod digests;
 pub mod documents;
+mod object;
 pub mod ports;
 mod reviewer;
 
 #[cfg(test)]
 mod tests;
 
+pub use object::ReviewedObject;
 pub use reviewer::{DigestPinning, ImageSlot, Ports, Question, ReviewSettings, Reviewer, Stage, Workloads};

@@ -1,5 +1,15 @@
 //! The edge that the API server talks to.
 //!
-//! In come AdmissionReviews over HTTPS; out go AdmissionResponses. The [`envelope`] is their format.
+//! In come AdmissionReviews over HTTPS; out go AdmissionResponses. The [`envelope`] is their format,
+//! [`Admission`] takes one from its bytes to the answer's, and [`routes`] are what of it is HTTP.
 
+mod admission;
 pub mod envelope;
+mod policies;
+pub mod report;
+pub mod routes;
+
+#[cfg(test)]
+mod tests;
+
+pub use admission::Admission;
