@@ -169,7 +169,7 @@ impl Reviewer {
             true => self.namespaces.known(question.namespace)?,
             false => Arc::default(),
         };
-        let plan = self.plan(question, &policies, NamespaceLabels::Known(&*labels));
+        let plan = self.plan(question, &policies, NamespaceLabels::Known(&labels));
         let mut keyring: Option<Arc<Keyring>> = None;
         let mut evidence = Vec::with_capacity(plan.references.len());
         for reference in &plan.references {
@@ -203,8 +203,7 @@ impl Reviewer {
             true => self.namespace_labels(question.namespace, deadline).await,
             false => Some(Arc::default()),
         };
-        let labels =
-            labels.as_deref().map_or(NamespaceLabels::Unknown, |labels| NamespaceLabels::Known(labels));
+        let labels = labels.as_deref().map_or(NamespaceLabels::Unknown, NamespaceLabels::Known);
         let plan = self.plan(question, &policies, labels);
         let evidence = self.gather(&plan, deadline).await;
         plan.decide(&evidence)

@@ -1,0 +1,47 @@
+# `make` or `make help` lists the tasks. Continuous integration runs the same ones: .ci/run.
+
+CARGO ?= cargo
+
+# The directory with the programs that the tests run against; builds what is missing. A recipe must not
+# write VAR="$$(…)" in front of a command: the shell would run the command even if the build failed.
+WITH_TOOLS = tools="$$(tests/tools/build)" && TIDEWAITER_TOOLS="$$tools"
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint deny crds bench bench-quick play tools clean-tools
+
+help: ## List the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## See the whole product at work on this machine: no cluster, no network
+	@$(CARGO) build --locked
+	@$(CARGO) run --quiet --locked -- demo
+
+test: ## Run every test, those against a real API server included
+	@$(WITH_TOOLS) TIDEWAITER_REQUIRE_TOOLS=1 $(CARGO) test --locked
+
+lint: ## Check formatting, lints and documentation; a warning is a failure
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --locked
+
+deny: ## Check the dependencies: bans, licences, sources, advisories
+	@.ci/deny
+
+crds: ## Write the custom resource definitions to crds/
+	@$(CARGO) run --quiet --locked -- crds --dir crds
+
+bench: ## Measure, and compare with the floor
+	$(CARGO) bench --locked --bench '*'
+
+bench-quick: ## Measure briefly: shows that the benchmarks run, not how fast
+	$(CARGO) bench --locked --bench '*' -- --quick
+
+play: ## Start a real API server with Tidewaiter's webhooks, and try it with kubectl (Ctrl-C ends it)
+	@$(CARGO) build --locked --example play
+	@$(WITH_TOOLS) $(CARGO) run --quiet --locked --example play
+
+tools: ## Build the programs that the tests run against, and print where they are
+	@tests/tools/build
+
+clean-tools: ## Remove the programs that `make tools` built
+	@tests/tools/build --clean
