@@ -1,4 +1,23 @@
 //! Tidewaiter: a Kubernetes admission webhook that resolves, judges and pins every container image.
+//!
+//! # The map
+//!
+//! One line per room: its name, and the rooms that it may name. What a room is for stands in its own
+//! first lines. `tests/architecture.rs` reads the code against this map, so both change together.
+//!
+//! ```text
+//! api:
+//! image:
+//! evidence: image
+//! policy: api image evidence
+//! decision: image evidence policy
+//! review: api image evidence policy decision
+//! ```
+//!
+//! The rooms `api`, `image`, `workload`, `evidence`, `policy` and `decision` only compute: they know no
+//! clock, network, file, environment, task or log. Time and facts arrive as arguments, so every decision
+//! can be replayed.
+
 pub mod api;
 pub mod decision;
 pub mod evidence;
