@@ -17,7 +17,8 @@ use super::{
 /// pass with the AdmissionReview around it, before its kind is known.
 ///
 /// A key that stands twice is an error where it is one that we read: another parser might take the
-/// other one. Objects may nest up to serde_json's limit of 128 levels.
+/// other one. What is read may nest up to serde_json's limit of 128 levels; what is skipped may nest as
+/// it likes, for it is skipped without recursion.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Document<'a>(Root<'a>);
 

@@ -105,6 +105,22 @@ pub enum ExtractError {
     Unreadable(#[from] ReadError),
 }
 
+impl ExtractError {
+    /// The stable name of this trouble, for metrics and the log.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::MissingObject => "ObjectMissing",
+            Self::MissingPodSpec { .. } => "PodSpecMissing",
+            Self::NoContainers { .. } => "NoContainers",
+            Self::NoImage { .. } => "ImageMissing",
+            Self::OtherKind { .. } => "ObjectOfOtherKind",
+            Self::TooManyImages { .. } => "TooManyImages",
+            Self::TooManyPullSecrets { .. } => "TooManyPullSecrets",
+            Self::Unreadable(_) => "ObjectUnreadable",
+        }
+    }
+}
+
 /// The paths of all images that the extractor finds in objects of `kind`: JSON pointers with `*` for
 /// an index.
 pub fn image_paths(kind: WorkloadKind) -> impl Iterator<Item = String> {
@@ -256,7 +272,7 @@ impl<'a> Workload<'a> {
     fn read(kind: WorkloadKind, object: Document<'a>) -> Result<(Self, Vec<ImageSlot<'a>>), ExtractError> {
         if (group_of(object.api_version()), object.kind()) != (kind.group(), kind.name()) {
             let found = match (object.api_version(), object.kind()) {
-                ("", "") => "without apiVersion and kind".to_owned(),
+                ("", "") => "one without apiVersion and kind".to_owned(),
                 (version, kind) => quote(&format!("a {version} {kind}"), 200),
             };
             return Err(ExtractError::OtherKind { wanted: kind, found });
