@@ -108,3 +108,64 @@ impl fmt::Display for Digest {
         f.write_str(&self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    const EMPTY_512: &str = "sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e";
+
+    #[rstest]
+    #[case(EMPTY, "sha256", 64)]
+    #[case(EMPTY_512, "sha512", 128)]
+    fn a_canonical_digest_prints_as_it_was_written(
+        #[case] text: &str,
+        #[case] algorithm: &str,
+        #[case] digits: usize,
+    ) {
+        let digest: Digest = text.parse().unwrap();
+        assert_eq!(
+            (digest.algorithm(), digest.hex().len(), digest.to_string().as_str()),
+            (algorithm, digits, text)
+        );
+    }
+
+    #[rstest]
+    #[case::empty("", DigestError::Algorithm)]
+    #[case::no_algorithm(&EMPTY[7..], DigestError::Algorithm)]
+    #[case::unregistered(&EMPTY.replace("sha256", "sha384"), DigestError::Algorithm)]
+    #[case::weak("md5:d41d8cd98f00b204e9800998ecf8427e", DigestError::Algorithm)]
+    #[case::capital_algorithm(&EMPTY.replace("sha", "SHA"), DigestError::Algorithm)]
+    #[case::capital_hex(&EMPTY.replace('e', "E"), DigestError::Value { algorithm: "sha256", wanted: 64 })]
+    #[case::one_digit_less(&EMPTY[..70], DigestError::Value { algorithm: "sha256", wanted: 64 })]
+    #[case::one_digit_more(&format!("{EMPTY}0"), DigestError::Value { algorithm: "sha256", wanted: 64 })]
+    #[case::no_hex(&EMPTY.replace('c', "g"), DigestError::Value { algorithm: "sha256", wanted: 64 })]
+    #[case::newline(&format!("{EMPTY}\n"), DigestError::Value { algorithm: "sha256", wanted: 64 })]
+    #[case::swapped_lengths(&EMPTY.replace("256", "512"), DigestError::Value { algorithm: "sha512", wanted: 128 })]
+    fn what_is_not_canonical_is_refused(#[case] text: &str, #[case] expected: DigestError) {
+        assert_eq!(text.parse::<Digest>(), Err(expected));
+    }
+
+    #[rstest]
+    #[case(EMPTY)]
+    #[case(EMPTY_512)]
+    fn a_digest_matches_what_it_was_made_of_and_nothing_else(#[case] text: &str) {
+        let digest: Digest = text.parse().unwrap();
+        assert!(digest.matches(b""));
+        assert!(!digest.matches(b" "));
+    }
+
+    #[test]
+    fn the_digest_of_content_is_its_sha256() {
+        assert_eq!(Digest::sha256(b"").as_str(), EMPTY);
+    }
+
+    #[test]
+    fn a_digest_that_is_read_from_json_is_checked() {
+        assert!(serde_json::from_str::<Digest>(&format!("\"{EMPTY}\"")).is_ok());
+        assert!(serde_json::from_str::<Digest>("\"sha256:0\"").is_err());
+    }
+}

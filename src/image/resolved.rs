@@ -25,3 +25,17 @@ impl ResolvedImage {
         &self.digest
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_written_digest_wins_over_a_looked_up_one() {
+        let (written, looked_up) = (Digest::sha256(b"written"), Digest::sha256(b"looked up"));
+        let pinned: ImageReference = format!("nginx:1.27@{written}").parse().unwrap();
+        assert_eq!(ResolvedImage::assertion(pinned, looked_up.clone()).digest(), &written);
+        let tagged: ImageReference = "nginx:1.27".parse().unwrap();
+        assert_eq!(ResolvedImage::assertion(tagged, looked_up.clone()).digest(), &looked_up);
+    }
+}
