@@ -8,10 +8,15 @@
 //! ```text
 //! api:
 //! image:
+//! workload: image
 //! evidence: image
 //! policy: api image evidence
 //! decision: image evidence policy
-//! review: api image evidence policy decision
+//! review: api image workload evidence policy decision
+//! files: api image workload evidence policy decision review::ports review::credentials
+//! telemetry:
+//! webhook: api workload decision review telemetry
+//! cli: *
 //! ```
 //!
 //! The rooms `api`, `image`, `workload`, `evidence`, `policy` and `decision` only compute: they know no
@@ -25,5 +30,6 @@ pub mod files;
 pub mod image;
 pub mod policy;
 pub mod review;
+pub mod telemetry;
 pub mod webhook;
 pub mod workload;

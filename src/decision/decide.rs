@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::Deserialize;
 
 use super::{Check, DigestDemand, Finding, Reason, Verdict, judge, judge_digest, printable};
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
 };
 
 /// What becomes of an image that no policy is about.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 pub enum Unmatched {
     /// It is admitted in silence.
     Allow,

@@ -5,6 +5,7 @@ use std::{
 
 use futures::future::join_all;
 use jiff::Timestamp;
+use serde::Deserialize;
 use tokio::runtime::Handle;
 
 use super::{
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// Whether digests are written into Pods.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 pub enum DigestPinning {
     /// The digest that was judged is written into the Pod, and a Pod without it is refused under Deny.
     #[default]
@@ -33,7 +34,7 @@ pub enum DigestPinning {
 }
 
 /// What becomes of Deployments and other objects whose Pods are judged later.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 pub enum Workloads {
     /// They are judged like Pods.
     #[default]

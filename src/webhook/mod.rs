@@ -5,9 +5,12 @@
 
 mod admission;
 pub mod envelope;
+pub mod health;
 mod policies;
 pub mod report;
 pub mod routes;
+pub mod server;
+pub mod tls;
 
 #[cfg(test)]
 mod tests;

@@ -1,3 +1,5 @@
+//! What the webhook tells of its work.
+
 use std::time::Duration;
 
 use super::envelope::Operation;
@@ -72,4 +74,19 @@ pub enum Rejection {
     Slow,
     /// The body is larger than 8 MiB: 413.
     TooLarge,
+}
+
+impl Rejection {
+    /// The name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Incomplete => "incomplete",
+            Self::Malformed => "malformed",
+            Self::MediaType => "media_type",
+            Self::Method => "method",
+            Self::NotFound => "not_found",
+            Self::Slow => "slow",
+            Self::TooLarge => "too_large",
+        }
+    }
 }

@@ -1,1 +1,374 @@
+//! The webhook over HTTP without TLS: actix's own test service, in-memory ports.
 
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use actix_web::{App, http::StatusCode, test};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use futures::future::{BoxFuture, FutureExt as _, ready};
+use jiff::Timestamp;
+use rstest::rstest;
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+
+use super::{
+    Admission,
+    report::{Rejection, Report, Reporter},
+    routes,
+};
+use crate::{
+    evidence::ResolveError,
+    image::{Digest, ImageReference},
+    policy::{self, PolicySet},
+    review::{
+        Ports, ReviewSettings, Reviewer,
+        credentials::{Credential, Keyring},
+        ports::*,
+    },
+};
+
+/// All ports in one. The registry knows every image but those that say what they do instead.
+struct World(Arc<PolicySet>);
+
+impl World {
+    fn digest() -> Digest {
+        Digest::sha256(b"the image")
+    }
+}
+
+impl Resolver for World {
+    fn resolve<'a>(
+        &'a self,
+        image: &'a ImageReference,
+        _: &'a [Credential],
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Digest, ResolveError>> {
+        match image.tag() {
+            Some("missing") => ready(Err(ResolveError::NotFound)).boxed(),
+            Some("panics") => panic!("on purpose"),
+            Some("slow") => {
+                tokio::time::sleep_until(deadline.into()).map(|()| Err(ResolveError::TimedOut)).boxed()
+            }
+            _ => ready(Ok(Self::digest())).boxed(),
+        }
+    }
+}
+
+impl Policies for World {
+    fn current(&self) -> Arc<PolicySet> {
+        self.0.clone()
+    }
+}
+
+impl Namespaces for World {
+    fn known(&self, _: &str) -> Option<Arc<Labels>> {
+        Some(Arc::new(BTreeMap::new()))
+    }
+
+    fn fetch<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Arc<Labels>, LookupError>> {
+        ready(Err(LookupError("nobody knows".to_owned()))).boxed()
+    }
+}
+
+impl PullSecrets for World {
+    fn known(&self, _: &str, _: &str, secrets: &[&str]) -> Option<Arc<Keyring>> {
+        assert!(!secrets.contains(&"panics"), "on purpose");
+        Some(Arc::default())
+    }
+
+    fn keyring<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+        _: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Arc<Keyring>, LookupError>> {
+        ready(Ok(Arc::default())).boxed()
+    }
+}
+
+impl Clock for World {
+    fn now(&self) -> Timestamp {
+        Timestamp::UNIX_EPOCH
+    }
+}
+
+impl CacheObserver for World {
+    fn tag_cache(&self, _: CacheAnswer) {}
+}
+
+/// Remembers what the webhook tells.
+#[derive(Default)]
+struct Told {
+    lines: Mutex<Vec<String>>,
+}
+
+impl Told {
+    fn tell(&self, line: String) {
+        self.lines.lock().unwrap().push(line);
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+}
+
+impl Reporter for Told {
+    fn reviewed(&self, report: &Report<'_>) {
+        let Report { kind, namespace, name, waited, dry_run, .. } = report;
+        let unjudged = report.unjudged.is_some();
+        let allowed = report.allowed();
+        self.tell(format!("{kind} {namespace}/{name} allowed={allowed} waited={waited} dry_run={dry_run} unjudged={unjudged}"));
+    }
+
+    fn rejected(&self, rejection: Rejection) {
+        self.tell(format!("{rejection:?}"));
+    }
+
+    fn panicked(&self) {
+        self.tell("panicked".to_owned());
+    }
+}
+
+struct Sent {
+    status: StatusCode,
+    body: String,
+    told: Vec<String>,
+}
+
+impl Sent {
+    fn response(&self) -> Value {
+        assert_eq!(self.status, StatusCode::OK, "{}", self.body);
+        let review: Value = serde_json::from_str(&self.body).unwrap();
+        assert_eq!(
+            (&review["apiVersion"], &review["kind"]),
+            (&json!("admission.k8s.io/v1"), &json!("AdmissionReview"))
+        );
+        review["response"].clone()
+    }
+}
+
+async fn send(request: test::TestRequest) -> Sent {
+    let policy = json!({
+        "apiVersion": "tidewaiter.dev/v1alpha1",
+        "kind": "ClusterImageAdmissionPolicy",
+        "metadata": {"name": "house-rules"},
+        "spec": {"registries": {"allow": ["registry.example.com/**"]}, "references": {"denyTags": ["latest"]}},
+    });
+    let policy = Arc::new(policy::read(&policy).unwrap().policy);
+    assert_eq!(policy.compile_error(), None);
+    let world = Arc::new(World(Arc::new(PolicySet::new([policy]))));
+    let ports = Ports {
+        policies: world.clone(),
+        namespaces: world.clone(),
+        pull_secrets: world.clone(),
+        resolver: world.clone(),
+        clock: world.clone(),
+        observer: world,
+    };
+    let told = Arc::new(Told::default());
+    let reviewer = Arc::new(Reviewer::new(ports, ReviewSettings::default(), Handle::current()));
+    let admission = Arc::new(Admission::new(reviewer, told.clone(), Handle::current()));
+    let app = test::init_service(App::new().configure(routes::configure(admission, told.clone()))).await;
+    let answer = test::call_service(&app, request.to_request()).await;
+    let status = answer.status();
+    let body = String::from_utf8(test::read_body(answer).await.to_vec()).unwrap();
+    Sent { status, body, told: told.lines() }
+}
+
+fn pod(image: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"generateName": "web-", "namespace": "shop"},
+        "spec": {"containers": [{"name": "web", "image": image}]},
+    })
+}
+
+fn review(object: &Value) -> Value {
+    json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "705ab4f5",
+            "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "namespace": "shop",
+            "operation": "CREATE",
+            "userInfo": {"username": "dev"},
+            "object": object,
+        },
+    })
+}
+
+fn post(path: &str, review: &Value) -> test::TestRequest {
+    test::TestRequest::post().uri(path).set_json(review)
+}
+
+#[actix_web::test]
+async fn a_pod_is_pinned_by_a_patch_that_keeps_what_the_author_wrote() {
+    let sent = send(post("/mutate?timeout=5s", &review(&pod("registry.example.com/shop/web:1.4")))).await;
+    let response = sent.response();
+    assert_eq!((&response["uid"], &response["allowed"]), (&json!("705ab4f5"), &json!(true)));
+    let patch = STANDARD.decode(response["patch"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        serde_json::from_slice::<Value>(&patch).unwrap(),
+        json!([{"op": "replace", "path": "/spec/containers/0/image", "value": format!("registry.example.com/shop/web:1.4@{}", World::digest())}])
+    );
+    assert_eq!(sent.told, ["Pod shop/web-* allowed=true waited=true dry_run=false unjudged=false"]);
+}
+
+#[actix_web::test]
+async fn a_refusal_that_needs_nobody_outside_does_not_wait() {
+    let sent = send(post("/mutate", &review(&pod("registry.example.com/shop/web")))).await;
+    let response = sent.response();
+    assert_eq!((&response["allowed"], &response["status"]["code"]), (&json!(false), &json!(403)));
+    let message = response["status"]["message"].as_str().unwrap();
+    let id = response["auditAnnotations"]["decision-id"].as_str().unwrap();
+    for part in [
+        "Pod shop/web-*",
+        id,
+        "registry.example.com/shop/web",
+        "house-rules",
+        "References",
+        "TagDenied",
+        "latest",
+    ] {
+        assert!(message.contains(part), "{part} in {message}");
+    }
+    assert!(response["auditAnnotations"]["failed-checks"].as_str().unwrap().contains("TagDenied"));
+    assert!(response.get("patch").is_none());
+    assert_eq!(sent.told, ["Pod shop/web-* allowed=false waited=false dry_run=false unjudged=false"]);
+}
+
+#[actix_web::test]
+async fn the_validating_pass_wants_the_digest_written() {
+    let open = send(post("/validate", &review(&pod("registry.example.com/shop/web:1.4")))).await.response();
+    assert_eq!(open["allowed"], false);
+    assert!(open["status"]["message"].as_str().unwrap().contains("DigestNotPinned"), "{open}");
+    let pinned = format!("registry.example.com/shop/web:1.4@{}", World::digest());
+    assert_eq!(send(post("/validate", &review(&pod(&pinned)))).await.response()["allowed"], true);
+}
+
+#[actix_web::test]
+async fn an_answer_comes_before_the_deadline_of_the_query() {
+    let slow = review(&pod("registry.example.com/shop/web:slow"));
+    let began = Instant::now();
+    let sent = send(post("/mutate?timeout=300ms", &slow)).await;
+    assert!(began.elapsed() < Duration::from_secs(10));
+    let message = sent.response()["status"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("RegistryTimedOut"), "{message}");
+}
+
+#[rstest]
+#[case::while_nobody_waits(json!({"imagePullSecrets": [{"name": "panics"}], "containers": [{"name": "a", "image": "registry.example.com/a:1"}]}))]
+#[case::in_a_task(json!({"containers": [{"name": "a", "image": "registry.example.com/a:panics"}]}))]
+#[actix_web::test]
+async fn a_panic_denies_its_own_review_and_the_next_one_is_answered(#[case] spec: Value) {
+    let mut object = pod("registry.example.com/a:1");
+    object["spec"] = spec;
+    let sent = send(post("/mutate", &review(&object))).await;
+    assert_eq!((&sent.response()["uid"], &sent.response()["allowed"]), (&json!("705ab4f5"), &json!(false)));
+    let next = send(post("/mutate", &review(&pod("registry.example.com/a:1")))).await;
+    assert_eq!(next.response()["allowed"], true);
+}
+
+#[rstest]
+#[case::missing_object("/request/object", Value::Null)]
+#[case::no_containers("/request/object/spec/containers", json!([]))]
+#[case::no_image("/request/object/spec/containers/0/image", json!(""))]
+#[case::not_a_string("/request/object/spec/containers/0/image", json!(["registry.example.com/a:1"]))]
+#[case::another_kind("/request/object/kind", json!("Secret"))]
+#[case::unknown_kind("/request/kind/kind", json!("Podlet"))]
+#[case::unknown_resource("/request/resource/resource", json!("podlets"))]
+#[actix_web::test]
+async fn what_cannot_be_read_is_denied_by_its_uid(
+    #[case] pointer: &str,
+    #[case] value: Value,
+    #[values("/mutate", "/validate")] path: &str,
+) {
+    let mut review = review(&pod(&format!("registry.example.com/a:1@{}", World::digest())));
+    assert_eq!(send(post(path, &review)).await.response()["allowed"], true);
+    *review.pointer_mut(pointer).unwrap() = value;
+    let sent = send(post(path, &review)).await;
+    assert_eq!((&sent.response()["uid"], &sent.response()["allowed"]), (&json!("705ab4f5"), &json!(false)));
+    assert!(sent.told[0].ends_with("unjudged=true"), "{:?}", sent.told);
+}
+
+#[actix_web::test]
+async fn a_rehearsal_is_judged_and_pinned_and_told_apart() {
+    let mut review = review(&pod("registry.example.com/shop/web:1.4"));
+    review["request"]["dryRun"] = json!(true);
+    let sent = send(post("/mutate", &review)).await;
+    assert!(sent.response()["patch"].is_string());
+    assert!(sent.told[0].contains("dry_run=true"));
+}
+
+#[actix_web::test]
+async fn a_delete_and_an_update_of_labels_alone_are_not_judged() {
+    let object = pod("docker.io/elsewhere:1");
+    let mut delete = review(&Value::Null);
+    delete["request"]["operation"] = json!("DELETE");
+    assert_eq!(send(post("/validate", &delete)).await.response()["allowed"], true);
+    let mut update = review(&object);
+    update["request"]["operation"] = json!("UPDATE");
+    assert_eq!(send(post("/validate", &update)).await.response()["allowed"], false);
+    update["request"]["oldObject"] = object.clone();
+    update["request"]["object"]["metadata"]["labels"] = json!({"a": "b"});
+    assert_eq!(send(post("/validate", &update)).await.response()["allowed"], true);
+    // What a CREATE says was there before vouches for nothing.
+    update["request"]["operation"] = json!("CREATE");
+    assert_eq!(send(post("/validate", &update)).await.response()["allowed"], false);
+}
+
+#[rstest]
+#[case::get(test::TestRequest::get().uri("/mutate"), 405, "Method", "POST")]
+#[case::elsewhere(test::TestRequest::post().uri("/"), 404, "NotFound", "/validate")]
+#[case::no_type(test::TestRequest::post().uri("/mutate").set_payload("{}"), 415, "MediaType", "application/json")]
+#[case::other_type(test::TestRequest::post().uri("/mutate").insert_header(("content-type", "text/json")).set_payload("{}"), 415, "MediaType", "application/json")]
+#[case::bad_json(test::TestRequest::post().uri("/mutate").insert_header(("content-type", "application/json")).set_payload("{\n  \"a\": }"), 400, "Malformed", "line 2, column 8")]
+#[case::old_version(post("/mutate", &json!({"apiVersion": "admission.k8s.io/v1beta1", "kind": "AdmissionReview"})), 400, "Malformed", "admissionReviewVersions")]
+#[case::no_uid(post("/validate", &json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {}})), 400, "Malformed", "uid")]
+#[case::bad_timeout(post("/mutate?timeout=soon", &review(&pod("a"))), 400, "Malformed", "timeout")]
+#[case::too_large(test::TestRequest::post().uri("/mutate").insert_header(("content-type", "application/json")).set_payload(vec![b' '; (8 << 20) + 1]), 413, "TooLarge", "8388608")]
+#[actix_web::test]
+async fn what_is_no_review_gets_its_status_and_a_reason(
+    #[case] request: test::TestRequest,
+    #[case] status: u16,
+    #[case] rejection: &str,
+    #[case] says: &str,
+) {
+    let sent = send(request).await;
+    assert_eq!(sent.status.as_u16(), status, "{}", sent.body);
+    assert!(sent.body.contains(says), "{}", sent.body);
+    assert_eq!(sent.told, [rejection]);
+}
+
+#[rstest]
+#[case::good(json!({"registries": {"allow": ["registry.example.com/**"]}}), None)]
+#[case::nothing_required(json!({}), Some("registries"))]
+#[case::bad_pattern(json!({"registries": {"allow": ["registry.example.com/app:1.4"]}}), Some("spec.registries.allow[0]"))]
+#[case::later_field(json!({"references": {"requireDigest": true}, "signatures": {}}), Some("signatures"))]
+#[actix_web::test]
+async fn a_policy_is_stored_only_if_it_compiles(#[case] spec: Value, #[case] complains_of: Option<&str>) {
+    let policy = |spec: &Value| {
+        json!({
+            "apiVersion": "tidewaiter.dev/v1alpha1",
+            "kind": "ClusterImageAdmissionPolicy",
+            "metadata": {"name": "p"},
+            "spec": spec,
+        })
+    };
+    let mut review = review(&policy(&spec));
+    let response = send(post("/validate-policy", &review)).await.response();
+    assert_eq!(response["allowed"], complains_of.is_none(), "{response}");
+    if let Some(part) = complains_of {
+        assert!(response["status"]["message"].as_str().unwrap().contains(part), "{response}");
+        // It can still be labelled and deleted if an older release let it in.
+        review["request"]["operation"] = json!("UPDATE");
+        review["request"]["oldObject"] = policy(&spec);
+        assert_eq!(send(post("/validate-policy", &review)).await.response()["allowed"], true);
+    }
+}

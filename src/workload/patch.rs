@@ -42,6 +42,11 @@ impl Patch {
         )
     }
 
+    /// What it writes: each image's JSON pointer and the reference that will stand there.
+    pub fn changes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|Operation::Replace { path, value }| (&**path, &**value))
+    }
+
     /// Whether it changes nothing. An AdmissionResponse then carries no patch at all.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

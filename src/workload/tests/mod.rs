@@ -7,7 +7,7 @@ mod updates;
 
 use serde_json::{Value, json};
 
-use super::{Document, ExtractError, Workload, WorkloadKind};
+use super::{Document, ExtractError, ImageSlot, Workload, WorkloadKind};
 
 /// An object of `kind` around a Pod spec.
 fn object(kind: WorkloadKind, pod_spec: Value) -> Value {
@@ -37,7 +37,7 @@ fn container(name: &str, image: &str) -> Value {
 fn images(kind: WorkloadKind, object: &Value) -> Result<Vec<(String, String)>, ExtractError> {
     let json = object.to_string();
     let workload = Workload::extract(kind, Document::from_json(&json)?, None)?;
-    assert!(workload.images().iter().all(|slot| slot.changed()), "all of a new object is to be judged");
+    assert!(workload.images().iter().all(ImageSlot::changed), "all of a new object is to be judged");
     Ok(workload.images().iter().map(|slot| (slot.pointer().to_owned(), slot.image().to_owned())).collect())
 }
 

@@ -1,0 +1,301 @@
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    core::Collector,
+};
+
+/// The content type of what [`Metrics::encode`] returns.
+pub const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The label of everything that has no label of its own.
+const OTHER: &str = "other";
+/// How many policies have a label of their own; the rest are [`OTHER`].
+const POLICY_LIMIT: usize = 1000;
+/// How many configured registries have a label of their own; the rest are [`OTHER`].
+const HOST_LIMIT: usize = 50;
+/// The kinds that are told apart; the rest are [`OTHER`].
+const KINDS: [&str; 9] = [
+    "CronJob",
+    "DaemonSet",
+    "Deployment",
+    "Job",
+    "Pod",
+    "PodTemplate",
+    "ReplicaSet",
+    "ReplicationController",
+    "StatefulSet",
+];
+/// From 50 µs to the API server's longest timeout, in seconds.
+const REVIEW_BUCKETS: [f64; 14] =
+    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0, 10.0, 30.0];
+/// From a round trip inside a data centre to the longest look-up, in seconds.
+const REGISTRY_BUCKETS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0];
+
+/// All metrics, on a registry of their own. One for the whole process.
+///
+/// Every label has a bounded set of values, whatever requests and registries send.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    hosts: BTreeSet<String>,
+    cache_requests: IntCounterVec,
+    certificate_reloads: IntCounterVec,
+    check_results: IntCounterVec,
+    log_lines_dropped: IntCounter,
+    panics: IntCounter,
+    policies: IntGaugeVec,
+    policy_labels: std::sync::Mutex<BTreeSet<String>>,
+    registry_duration: HistogramVec,
+    registry_requests: IntCounterVec,
+    rejected: IntCounterVec,
+    review_duration: HistogramVec,
+    reviews: IntCounterVec,
+    unmatched_images: IntCounter,
+}
+
+/// One review, for [`Metrics::review`].
+#[derive(Clone, Copy, Debug)]
+pub struct ReviewSample<'a> {
+    /// The object's kind as in the request.
+    pub kind: &'a str,
+    /// `CREATE`, `UPDATE`, `DELETE` or `CONNECT`.
+    pub operation: &'static str,
+    /// `mutate` or `validate`.
+    pub stage: &'static str,
+    /// Whether it was admitted.
+    pub allowed: bool,
+    /// Whether somebody was warned.
+    pub warned: bool,
+    /// Whether nothing was to be stored.
+    pub dry_run: bool,
+    /// Whether somebody outside had to be asked.
+    pub waited: bool,
+    /// From the request's last byte to the answer.
+    pub duration: Duration,
+}
+
+impl Metrics {
+    /// `registry_hosts` are the configured registries; others are counted together.
+    pub fn new(registry_hosts: impl IntoIterator<Item = String>) -> Arc<Self> {
+        let registry = Registry::new();
+        let make = Maker(&registry);
+        make.gauges("build_info", "Always 1; the label says which version runs.", &["version"])
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
+        let metrics = Self {
+            hosts: registry_hosts.into_iter().take(HOST_LIMIT).collect(),
+            cache_requests: make.counters(
+                "cache_requests_total",
+                "Questions to a cache.",
+                &["cache", "answer"],
+            ),
+            certificate_reloads: make.counters(
+                "certificate_reloads_total",
+                "New serving certificates found.",
+                &["outcome"],
+            ),
+            check_results: make.counters(
+                "check_results_total",
+                "What policies' checks made of images.",
+                &["policy", "check", "verdict", "action"],
+            ),
+            log_lines_dropped: make
+                .counter("decision_log_lines_dropped_total", "Decisions that the log was too slow to take."),
+            panics: make.counter("panics_total", "Reviews that broke off and were denied."),
+            policies: make.gauges("policies", "Policies in force.", &["kind", "state"]),
+            policy_labels: std::sync::Mutex::default(),
+            registry_duration: make.histograms(
+                "registry_request_duration_seconds",
+                "How long registries and token servers took.",
+                &["host", "class"],
+                &REGISTRY_BUCKETS,
+            ),
+            registry_requests: make.counters(
+                "registry_requests_total",
+                "Requests to registries and token servers.",
+                &["host", "class", "outcome"],
+            ),
+            rejected: make.counters("rejected_requests_total", "Requests that were no review.", &["reason"]),
+            review_duration: make.histograms(
+                "review_duration_seconds",
+                "From a request's last byte to its answer.",
+                &["stage", "waited"],
+                &REVIEW_BUCKETS,
+            ),
+            reviews: make.counters(
+                "reviews_total",
+                "Answered AdmissionReviews.",
+                &["kind", "operation", "stage", "decision", "dry_run"],
+            ),
+            unmatched_images: make.counter("unmatched_images_total", "Images that no policy was about."),
+            registry,
+        };
+        Arc::new(metrics)
+    }
+
+    /// An AdmissionReview was answered.
+    pub fn review(&self, sample: &ReviewSample<'_>) {
+        let kind = KINDS.into_iter().find(|kind| *kind == sample.kind).unwrap_or(OTHER);
+        let decision = match (sample.allowed, sample.warned) {
+            (false, _) => "denied",
+            (true, true) => "warned",
+            (true, false) => "allowed",
+        };
+        let dry_run = yes_or_no(sample.dry_run);
+        self.reviews.with_label_values(&[kind, sample.operation, sample.stage, decision, dry_run]).inc();
+        self.review_duration
+            .with_label_values(&[sample.stage, yes_or_no(sample.waited)])
+            .observe(sample.duration.as_secs_f64());
+    }
+
+    /// A policy's check judged an image.
+    pub fn check_result(
+        &self,
+        policy: &str,
+        check: &'static str,
+        verdict: &'static str,
+        action: &'static str,
+    ) {
+        // OK because nothing that holds this lock can panic
+        let known = self.policy_labels.lock().unwrap().contains(policy);
+        let policy = if known { policy } else { OTHER };
+        self.check_results.with_label_values(&[policy, check, verdict, action]).inc();
+    }
+
+    /// No policy was about an image.
+    pub fn unmatched_image(&self) {
+        self.unmatched_images.inc();
+    }
+
+    /// These policies are in force now: kind, name and whether each compiles.
+    pub fn set_policies(&self, policies: impl IntoIterator<Item = (&'static str, String, bool)>) {
+        self.policies.reset();
+        let mut labels = BTreeSet::new();
+        for (kind, name, ready) in policies {
+            self.policies.with_label_values(&[kind, if ready { "ready" } else { "failing" }]).inc();
+            if labels.len() < POLICY_LIMIT {
+                labels.insert(name);
+            }
+        }
+        // OK because nothing that holds this lock can panic
+        let mut known = self.policy_labels.lock().unwrap();
+        if known.difference(&labels).next().is_some() {
+            // A policy is gone, and its series with it. All others begin anew, as after a restart.
+            self.check_results.reset();
+        }
+        *known = labels;
+    }
+
+    /// A registry or its token server answered, or failed to.
+    pub fn registry_request(
+        &self,
+        host: &str,
+        class: &'static str,
+        outcome: &'static str,
+        duration: Duration,
+    ) {
+        let host = if self.hosts.contains(host) { host } else { OTHER };
+        self.registry_requests.with_label_values(&[host, class, outcome]).inc();
+        self.registry_duration.with_label_values(&[host, class]).observe(duration.as_secs_f64());
+    }
+
+    /// A cache was asked.
+    pub fn cache_request(&self, cache: &'static str, answer: &'static str) {
+        self.cache_requests.with_label_values(&[cache, answer]).inc();
+    }
+
+    /// A request was refused before it became a review.
+    pub fn rejected(&self, reason: &'static str) {
+        self.rejected.with_label_values(&[reason]).inc();
+    }
+
+    /// A review broke off.
+    pub fn panicked(&self) {
+        self.panics.inc();
+    }
+
+    /// The serving certificate's files have changed.
+    pub fn certificate_reloaded(&self, usable: bool) {
+        self.certificate_reloads.with_label_values(&[if usable { "ok" } else { "failed" }]).inc();
+    }
+
+    /// The decision log could not take a line.
+    pub fn log_line_dropped(&self) {
+        self.log_lines_dropped.inc();
+    }
+
+    /// All metrics in Prometheus' text format.
+    pub fn encode(&self) -> String {
+        // OK because writing to a String cannot fail, and every family has a name
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap()
+    }
+
+    /// Every metric's name, type and labels, for the documentation's test.
+    pub fn catalogue(&self) -> Vec<(String, &'static str, Vec<String>)> {
+        let counters: [(&dyn Collector, &str); 7] = [
+            (&self.cache_requests, "counter"),
+            (&self.certificate_reloads, "counter"),
+            (&self.check_results, "counter"),
+            (&self.policies, "gauge"),
+            (&self.registry_requests, "counter"),
+            (&self.rejected, "counter"),
+            (&self.reviews, "counter"),
+        ];
+        let others: [(&dyn Collector, &str); 5] = [
+            (&self.log_lines_dropped, "counter"),
+            (&self.panics, "counter"),
+            (&self.registry_duration, "histogram"),
+            (&self.review_duration, "histogram"),
+            (&self.unmatched_images, "counter"),
+        ];
+        let mut all: Vec<_> = counters
+            .into_iter()
+            .chain(others)
+            .flat_map(|(collector, kind)| {
+                let describe = |desc: &prometheus::core::Desc| {
+                    (desc.fq_name.clone(), kind, desc.variable_labels.clone())
+                };
+                collector.desc().into_iter().map(describe).collect::<Vec<_>>()
+            })
+            .collect();
+        all.push(("tidewaiter_build_info".to_owned(), "gauge", vec!["version".to_owned()]));
+        all.sort();
+        all
+    }
+}
+
+fn yes_or_no(yes: bool) -> &'static str {
+    if yes { "true" } else { "false" }
+}
+
+struct Maker<'a>(&'a Registry);
+
+// OK because names and labels are constants, each registered once: `Metrics::new` in any test shows it
+impl Maker<'_> {
+    fn opts(name: &str, help: &str) -> Opts {
+        Opts::new(name, help).namespace("tidewaiter")
+    }
+
+    fn add<C: Collector + Clone + 'static>(&self, collector: C) -> C {
+        self.0.register(Box::new(collector.clone())).unwrap();
+        collector
+    }
+
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.add(IntCounter::with_opts(Self::opts(name, help)).unwrap())
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.add(IntCounterVec::new(Self::opts(name, help), labels).unwrap())
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.add(IntGaugeVec::new(Self::opts(name, help), labels).unwrap())
+    }
+
+    fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
+        let opts = HistogramOpts { common_opts: Self::opts(name, help), buckets: buckets.to_vec() };
+        self.add(HistogramVec::new(opts, labels).unwrap())
+    }
+}

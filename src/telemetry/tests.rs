@@ -1,0 +1,183 @@
+use std::{
+    collections::BTreeSet,
+    io::Write,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use super::*;
+
+#[test]
+fn the_documentation_lists_exactly_the_metrics_that_there_are() {
+    let documented: BTreeSet<(String, String, String)> = include_str!("../../docs/metrics.md")
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `tidewaiter_"))
+        .map(|row| {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            let labels: Vec<&str> = cells[2].split('`').skip(1).step_by(2).collect();
+            (format!("tidewaiter_{}", cells[0].trim_matches('`')), cells[1].to_owned(), labels.join(" "))
+        })
+        .collect();
+    let real: BTreeSet<_> = Metrics::new([])
+        .catalogue()
+        .into_iter()
+        .map(|(name, kind, labels)| (name, kind.to_owned(), labels.join(" ")))
+        .collect();
+    assert_eq!(documented, real);
+}
+
+#[test]
+fn labels_that_strangers_choose_have_a_bounded_number_of_values() {
+    let metrics = Metrics::new(["registry.example.com".to_owned()]);
+    metrics.set_policies([("ClusterImageAdmissionPolicy", "known".to_owned(), true)]);
+    for number in 0..50 {
+        let kind = format!("Kind{number}");
+        let sample = ReviewSample {
+            kind: &kind,
+            operation: "CREATE",
+            stage: "mutate",
+            allowed: true,
+            warned: false,
+            dry_run: false,
+            waited: false,
+            duration: Duration::from_millis(1),
+        };
+        metrics.review(&sample);
+        metrics.registry_request(&format!("r{number}.example.com"), "resolve", "ok", Duration::ZERO);
+        metrics.check_result(&format!("policy{number}"), "Digest", "Satisfied", "Deny");
+    }
+    metrics.registry_request("registry.example.com", "resolve", "ok", Duration::ZERO);
+    metrics.check_result("known", "Digest", "Satisfied", "Deny");
+    let text = metrics.encode();
+    let series = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
+    assert_eq!(series("tidewaiter_reviews_total{"), 1, "{text}");
+    assert_eq!(series("tidewaiter_registry_requests_total{"), 2, "{text}");
+    assert_eq!(series("tidewaiter_check_results_total{"), 2, "{text}");
+    assert!(text.contains("kind=\"other\""));
+}
+
+#[test]
+fn the_series_of_a_policy_that_is_gone_are_gone() {
+    let metrics = Metrics::new([]);
+    metrics.set_policies([("ClusterImageAdmissionPolicy", "old".to_owned(), true)]);
+    metrics.check_result("old", "Digest", "Satisfied", "Deny");
+    assert!(metrics.encode().contains("policy=\"old\""));
+    metrics.set_policies([("ClusterImageAdmissionPolicy", "new".to_owned(), false)]);
+    let text = metrics.encode();
+    assert!(!text.contains("policy=\"old\""), "{text}");
+    assert!(text.contains("tidewaiter_policies{kind=\"ClusterImageAdmissionPolicy\",state=\"failing\"} 1"));
+}
+
+fn record<'a>(name: &'a str, images: Vec<ImageRecord<'a>>) -> DecisionRecord<'a> {
+    DecisionRecord {
+        time: "2026-11-23T00:00:00Z".to_owned(),
+        decision_id: "id",
+        uid: "uid",
+        stage: "mutate",
+        operation: "CREATE",
+        kind: "Pod",
+        namespace: "shop",
+        name,
+        user: "dev",
+        dry_run: false,
+        allowed: false,
+        warnings: 0,
+        duration_ms: 0.25,
+        unjudged: None,
+        images,
+    }
+}
+
+/// A sink that remembers, and waits before each line until it is let go.
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn written(format: LogFormat, record: &DecisionRecord<'_>) -> String {
+    let sink = Sink::default();
+    let log = DecisionLog::start(format, sink.clone()).unwrap();
+    assert!(log.write(record));
+    let patience = Instant::now() + Duration::from_secs(10);
+    while !sink.0.lock().unwrap().ends_with(b"\n") && Instant::now() < patience {
+        std::thread::yield_now();
+    }
+    let bytes = sink.0.lock().unwrap().clone();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn a_decision_is_one_line_whatever_its_object_is_called() {
+    for format in [LogFormat::Json, LogFormat::Text] {
+        let line = written(format, &record("a\nb \u{1b}[31m\u{202e}", Vec::new()));
+        assert_eq!(line.matches('\n').count(), 1, "{line}");
+        assert!(!line.contains('\u{1b}'), "{line}");
+    }
+}
+
+#[test]
+fn a_json_line_holds_images_and_results_as_json() {
+    let result = ResultRecord {
+        policy: Some("ClusterImageAdmissionPolicy/a".to_owned()),
+        check: "Registries",
+        verdict: "Violated",
+        action: "Deny",
+        reason: Some("RegistryDenied"),
+        found: Some("docker.io"),
+    };
+    let image = ImageRecord {
+        pointer: "/spec/containers/0/image",
+        image: "nginx",
+        reference: Some("docker.io/library/nginx:latest".to_owned()),
+        digest: None,
+        detail: None,
+        results: vec![result],
+    };
+    let line = written(LogFormat::Json, &record("web", vec![image]));
+    let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(value["images"][0]["results"][0]["reason"], "RegistryDenied");
+    assert_eq!(value["decision_id"], "id");
+}
+
+#[test]
+fn a_line_that_would_be_too_long_says_what_it_leaves_out() {
+    let text = "x".repeat(1000);
+    let image = ImageRecord {
+        pointer: "/p",
+        image: &text,
+        reference: None,
+        digest: None,
+        detail: None,
+        results: Vec::new(),
+    };
+    let line = written(LogFormat::Json, &record("web", vec![image; 256]));
+    assert!(line.len() < 2000, "{}", line.len());
+    assert!(line.contains("256 images, left out"), "{line}");
+}
+
+#[test]
+fn a_log_that_nobody_reads_loses_lines_and_holds_up_nobody() {
+    struct Stuck;
+    impl Write for Stuck {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            loop {
+                std::thread::park();
+            }
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = DecisionLog::start(LogFormat::Json, Stuck).unwrap();
+    let record = record("web", Vec::new());
+    assert!((0..20_000).any(|_| !log.write(&record)));
+}
