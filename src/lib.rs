@@ -14,6 +14,7 @@
 //! decision: image evidence policy
 //! review: api image workload evidence policy decision
 //! files: api image workload evidence policy decision review::ports review::credentials
+//! registry: api image workload evidence policy decision review::ports review::credentials
 //! telemetry:
 //! webhook: api workload decision review telemetry
 //! cli: *
@@ -29,6 +30,7 @@ pub mod evidence;
 pub mod files;
 pub mod image;
 pub mod policy;
+pub mod registry;
 pub mod review;
 pub mod telemetry;
 pub mod webhook;

@@ -1,0 +1,174 @@
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use moka::sync::Cache;
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use super::{
+    challenge::{self, Challenge},
+    transport::{Class, Endpoint, Request, Transport},
+};
+use crate::{
+    evidence::ResolveError,
+    review::credentials::{Credential, CredentialClass},
+};
+
+/// The largest answer of a token server that is read, in bytes.
+const ANSWER_LIMIT: u64 = 64 << 10;
+/// How long a token lives that does not say it (distribution's token specification).
+const DEFAULT_LIFE: u64 = 60;
+/// The longest that a token is kept, in seconds.
+const LONGEST_LIFE: u64 = 3600;
+/// How long before its end a token is no longer used, in seconds.
+const MARGIN: u64 = 10;
+/// How long a token server's refusal is told to others who want the same token.
+const REFUSAL: Duration = Duration::from_secs(1);
+/// How many tokens are kept.
+const TOKENS: u64 = 4096;
+
+/// Tokens that registries' token servers gave us, each asked for once however many want it.
+pub(super) struct Tokens {
+    slots: Cache<Key, Arc<Mutex<Option<Answer>>>>,
+}
+
+/// A token is for one realm, service and scope, and for whom it was given to.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+struct Key {
+    realm: String,
+    service: String,
+    scope: String,
+    class: CredentialClass,
+}
+
+/// What the token server said, and until when that holds.
+struct Answer {
+    header: Result<HeaderValue, ResolveError>,
+    until: Instant,
+}
+
+/// Who wants to see what.
+#[derive(Clone, Copy)]
+pub(super) struct Visit<'a> {
+    pub(super) transport: &'a Transport,
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) repository: &'a str,
+    /// None asks as anybody may.
+    pub(super) credential: Option<&'a Credential>,
+    pub(super) deadline: Instant,
+}
+
+/// An `Authorization` header, and whether it may be out of date.
+pub(super) struct Authorization {
+    pub(super) header: HeaderValue,
+    pub(super) remembered: bool,
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    access_token: String,
+    expires_in: Option<u64>,
+}
+
+impl Tokens {
+    pub(super) fn new() -> Self {
+        let life = Duration::from_secs(LONGEST_LIFE);
+        Self { slots: Cache::builder().max_capacity(TOKENS).time_to_idle(life).build() }
+    }
+
+    /// What to show the registry after it answered 401 with these `headers`.
+    ///
+    /// Without a credential a token server is asked for an anonymous token. `afresh` does not take what
+    /// is remembered. [`ResolveError::Denied`] where there is nothing that we could show.
+    pub(super) async fn authorize(
+        &self,
+        visit: Visit<'_>,
+        headers: &HeaderMap,
+        afresh: bool,
+    ) -> Result<Authorization, ResolveError> {
+        let Visit { endpoint, repository, credential, .. } = visit;
+        let challenges = headers.get_all(header::WWW_AUTHENTICATE).into_iter();
+        let found: Vec<_> = challenges.filter_map(|value| challenge::parse(value.to_str().ok()?)).collect();
+        let bearer = found.iter().find_map(|challenge| match challenge {
+            Challenge::Bearer { realm, service } => Some((realm, service)),
+            Challenge::Basic => None,
+        });
+        let Some((realm, service)) = bearer else {
+            return match credential.filter(|_| found.contains(&Challenge::Basic)) {
+                Some(credential) => Ok(Authorization { header: basic(credential)?, remembered: false }),
+                None => Err(ResolveError::Denied),
+            };
+        };
+        let scope = format!("repository:{repository}:pull");
+        let mut url = endpoint.realm(realm)?;
+        let class = CredentialClass::of(credential.map(std::slice::from_ref).unwrap_or_default());
+        let key = Key { realm: url.to_string(), service: service.clone(), scope: scope.clone(), class };
+        if !service.is_empty() {
+            url.query_pairs_mut().append_pair("service", service);
+        }
+        url.query_pairs_mut().append_pair("scope", &scope);
+
+        let slot = self.slots.get_with(key, Arc::default);
+        // Whoever comes while the token is under way waits here.
+        let mut slot = slot.lock().await;
+        if let Some(answer) = slot.as_ref().filter(|answer| Instant::now() < answer.until)
+            && !(afresh && answer.header.is_ok())
+        {
+            return answer.header.clone().map(|header| Authorization { header, remembered: true });
+        }
+        let request = Request {
+            class: Class::Token,
+            method: Method::GET,
+            url,
+            accept: Some(HeaderValue::from_static("application/json")),
+            authorization: credential.map(basic).transpose()?,
+            limit: ANSWER_LIMIT,
+        };
+        let (header, life) = match fetch(visit, request).await {
+            Ok((header, life)) => (Ok(header), life),
+            Err(error) => (Err(error), REFUSAL),
+        };
+        *slot = Some(Answer { header: header.clone(), until: Instant::now() + life });
+        header.map(|header| Authorization { header, remembered: false })
+    }
+}
+
+/// A token and how long it may be used.
+async fn fetch(visit: Visit<'_>, request: Request) -> Result<(HeaderValue, Duration), ResolveError> {
+    let malformed = |what: &str| ResolveError::Malformed(format!("its token server {what}"));
+    let reply = visit.transport.ask(visit.endpoint, request, visit.deadline).await?;
+    match reply.status {
+        StatusCode::OK => {}
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(ResolveError::Denied),
+        status => return Err(malformed(&format!("answered {}", status.as_u16()))),
+    }
+    // The parser's own words could repeat a token.
+    let answer: TokenAnswer =
+        serde_json::from_slice(&reply.body).map_err(|_| malformed("answered with no token in JSON"))?;
+    let token = if answer.token.is_empty() { answer.access_token } else { answer.token };
+    if token.is_empty() {
+        return Err(malformed("answered without a token"));
+    }
+    let mut header = HeaderValue::try_from(format!("Bearer {token}"))
+        .map_err(|_| malformed("answered with a broken token"))?;
+    header.set_sensitive(true);
+    let life = answer.expires_in.unwrap_or(DEFAULT_LIFE).min(LONGEST_LIFE).saturating_sub(MARGIN);
+    Ok((header, Duration::from_secs(life)))
+}
+
+/// RFC 7617.
+fn basic(credential: &Credential) -> Result<HeaderValue, ResolveError> {
+    let pair = format!("{}:{}", credential.username(), credential.password());
+    let mut header = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair))).map_err(|_| {
+        ResolveError::CredentialsUnavailable("a user name or password is unusable".to_owned())
+    })?;
+    header.set_sensitive(true);
+    Ok(header)
+}
