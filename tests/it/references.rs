@@ -304,7 +304,11 @@ fn nearly_references() -> impl Strategy<Value = String> {
         1 => regex("[a-f0-9]{63,65}"),
         1 => (245..=256_usize).prop_map(|length| "a".repeat(length)),
     ];
-    let tag = prop_oneof![3 => Just(String::new()), 3 => regex(":[A-Za-z0-9_][A-Za-z0-9_.-]{0,8}"), 1 => (126..=130_usize).prop_map(|length| format!(":{}", "t".repeat(length)))];
+    let tag = prop_oneof![
+        3 => Just(String::new()),
+        3 => regex(":[A-Za-z0-9_][A-Za-z0-9_.-]{0,8}"),
+        1 => (126..=130_usize).prop_map(|length| format!(":{}", "t".repeat(length))),
+    ];
     let digest = prop_oneof![
         5 => Just(String::new()),
         2 => regex("@sha256:[0-9a-f]{64}"),
