@@ -102,6 +102,11 @@ fn labels_and_pull_secrets_of_a_deployment_are_its_own_and_its_templates() {
     "/spec/containers/0",
     "duplicate field `image`"
 )]
+#[case::image_twice_in_disguise(
+    r#"{"spec": {"containers": [{"image": "good", "im\u0061ge": "evil"}]}}"#,
+    "/spec/containers/0",
+    "duplicate field `image`"
+)]
 #[case::containers_twice(
     r#"{"spec": {"containers": [], "containers": []}}"#,
     "/spec",

@@ -1,6 +1,9 @@
 use rstest::rstest;
 
-use crate::workload::{RequestedType, UnsupportedType, WorkloadKind, image_paths};
+use crate::workload::{
+    ExtractError, MAX_IMAGES, MAX_PULL_SECRETS, ReadError, RequestedType, UnsupportedType, WorkloadKind,
+    image_paths,
+};
 
 fn kind(group: &str, kind: &str, resource: &str, subresource: &str) -> Result<WorkloadKind, UnsupportedType> {
     WorkloadKind::of(&RequestedType { group, kind, resource, subresource })
@@ -91,4 +94,33 @@ fn the_table_of_paths_names_every_place_of_every_kind() {
     insta::assert_snapshot!(of(WorkloadKind::Pod), @"/spec/initContainers/*/image /spec/containers/*/image /spec/ephemeralContainers/*/image /spec/volumes/*/image/reference");
     insta::assert_snapshot!(of(WorkloadKind::CronJob), @"/spec/jobTemplate/spec/template/spec/initContainers/*/image /spec/jobTemplate/spec/template/spec/containers/*/image /spec/jobTemplate/spec/template/spec/ephemeralContainers/*/image /spec/jobTemplate/spec/template/spec/volumes/*/image/reference");
     insta::assert_snapshot!(of(WorkloadKind::PodTemplate), @"/template/spec/initContainers/*/image /template/spec/containers/*/image /template/spec/ephemeralContainers/*/image /template/spec/volumes/*/image/reference");
+}
+
+#[test]
+fn the_documentation_names_every_kind_place_and_reason() {
+    let page = include_str!("../../../docs/images-in-objects.md");
+    let has = |text: &str| assert!(page.contains(text), "docs/images-in-objects.md says nothing of {text}");
+    for kind in WorkloadKind::ALL {
+        has(kind.name());
+        has(&format!("`{}`", kind.pod_spec()));
+    }
+    for path in image_paths(WorkloadKind::Pod) {
+        has(&format!("`{}`", path.strip_prefix("/spec/").unwrap()));
+    }
+    let (pointer, found) = (String::new(), 0);
+    for error in [
+        ExtractError::MissingObject,
+        ExtractError::MissingPodSpec { kind: WorkloadKind::Pod, pointer: "" },
+        ExtractError::NoContainers { pointer: pointer.clone() },
+        ExtractError::NoImage { pointer: pointer.clone() },
+        ExtractError::OtherKind { wanted: WorkloadKind::Pod, found: String::new() },
+        ExtractError::TooManyImages { found },
+        ExtractError::TooManyPullSecrets { pointer: pointer.clone(), found },
+        ExtractError::Unreadable(ReadError { pointer, problem: String::new() }),
+    ] {
+        has(&format!("`{}`", error.reason()));
+    }
+    has(&format!("`{}`", kind("", "Service", "services", "").unwrap_err().reason()));
+    has(&format!("more than {MAX_IMAGES} images"));
+    has(&format!("more than {MAX_PULL_SECRETS} `imagePullSecrets`"));
 }
