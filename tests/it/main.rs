@@ -1,0 +1,7 @@
+//! The whole program, and the real parts that it lives with: an API server, etcd, a registry.
+//!
+//! One test program, so that its tests share one API server. What a test needs from outside is found
+//! by `support::tools`; `make test` provides it, and without it such a test is skipped, visibly.
+
+mod apiserver;
+mod support;

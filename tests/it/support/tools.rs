@@ -1,0 +1,43 @@
+//! The programs that tests run against, and what happens to a test where one is missing.
+
+use std::{
+    env,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+/// The program `name`: of `$KUBEBUILDER_ASSETS` if it is there, else of `$TIDEWAITER_TOOLS`, which
+/// `make test` sets to what `tests/tools/build` prints.
+pub fn find(name: &str) -> Option<PathBuf> {
+    ["KUBEBUILDER_ASSETS", "TIDEWAITER_TOOLS"]
+        .into_iter()
+        .filter_map(env::var_os)
+        .map(|directory| Path::new(&directory).join(name))
+        .find(|path| path.is_file())
+}
+
+/// The programs `names`, in that order. If one is missing the running test is [skipped](skip).
+pub fn find_all<const N: usize>(names: [&str; N]) -> Option<[PathBuf; N]> {
+    let found = names.map(find);
+    let missing: Vec<&str> =
+        names.iter().zip(&found).filter(|(_, path)| path.is_none()).map(|(name, _)| *name).collect();
+    if !missing.is_empty() {
+        skip(&format!("needs {}: run `make test`, or see `make tools`", missing.join(", ")));
+        return None;
+    }
+    Some(found.map(|path| path.unwrap()))
+}
+
+/// Says that the running test is skipped, past the test runner that would swallow it.
+///
+/// # Panics
+///
+/// With `TIDEWAITER_REQUIRE_TOOLS=1`, as in CI: there a missing part is a failure.
+pub fn skip(why: &str) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    assert!(env::var_os("TIDEWAITER_REQUIRE_TOOLS").is_none_or(|value| value != "1"), "{test} {why}");
+    // Not eprintln!, which the test runner catches; and in one piece, since other tests write too.
+    let line = format!("SKIPPED {test}: {why}\n");
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
