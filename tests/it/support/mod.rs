@@ -1,3 +1,6 @@
 //! What the tests stand on.
 
+pub mod apiserver;
+pub mod certs;
+pub mod process;
 pub mod tools;

@@ -1,0 +1,5 @@
+//! What a real API server makes of us.
+
+mod controllers;
+mod definitions;
+mod server;
