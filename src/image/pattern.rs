@@ -22,6 +22,12 @@ impl ImagePattern {
         &*self.source == "**" || self.source.split_once('/') == Some((image.host(), image.repository()))
     }
 
+    /// The host of every image that matches, as [`ImageReference::host`] gives it; none where the pattern
+    /// leaves the host open.
+    pub fn host(&self) -> Option<&str> {
+        self.source.split_once('/').map(|(host, _)| host).filter(|host| !host.contains('*'))
+    }
+
     /// The pattern as its author wrote it.
     pub fn as_str(&self) -> &str {
         &self.source
