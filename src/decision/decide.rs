@@ -112,35 +112,35 @@ impl Decision {
     }
 }
 
-/// Judges one image by every policy that covers its object and is about it.
+/// The most images of one object that are judged. No Pod that runs has as many; an object that has more
+/// is refused, so that what one review costs does not depend on who writes the object.
+pub const IMAGES_LIMIT: usize = 256;
+
+/// Judges one image by the policies that are about it.
 ///
-/// `covering` are the policies that [`PolicySet::covering`](crate::policy::PolicySet::covering)
-/// names. All failures are reported, not only the first.
-pub fn decide_image<'a>(
+/// `matching` are those that [`PolicySet::matching`](crate::policy::PolicySet::matching) names for
+/// `subject` and the image. All failures are reported, not only the first.
+pub fn decide_image(
     question: ImageQuestion<'_>,
-    covering: impl Iterator<Item = &'a Arc<Policy>>,
+    matching: &[&Arc<Policy>],
     subject: &Subject<'_>,
     settings: Settings,
     now: Timestamp,
 ) -> ImageDecision {
-    let reference = question.reference.as_ref().ok();
-    let mut results = Vec::new();
-    for policy in covering.filter(|policy| policy.concerns(reference)) {
+    let mut results = Vec::with_capacity(matching.len() * 2);
+    for policy in matching {
         let mut add = |check, verdict: Verdict| {
-            let mut action = policy.action(now).min(settings.ceiling);
-            if matches!(verdict, Verdict::Indeterminate(_))
+            // What `onError` speaks of is the registry; an unknown namespace is none of its business.
+            let excused = matches!(verdict, Verdict::Indeterminate(_))
                 && check != Check::Match
-                && policy.on_error() == OnError::Warn
-            {
-                action = action.min(Action::Warn);
-            }
-            let enforced_from = policy.enforced_from(now);
+                && policy.on_error() == OnError::Warn;
+            let most = if excused { settings.ceiling.min(Action::Warn) } else { settings.ceiling };
             results.push(CheckResult {
                 policy: Some(policy.id().clone()),
                 check,
                 verdict,
-                action,
-                enforced_from,
+                action: policy.action(now).min(most),
+                enforced_from: policy.enforced_from(now).filter(|_| most == Action::Deny),
             });
         };
         if policy.hinges_on_unknown(subject) {
@@ -156,14 +156,14 @@ pub fn decide_image<'a>(
             Err(error) => add(Check::Reference, Verdict::Violated(invalid_reference(question.image, error))),
         }
     }
-    if results.is_empty() {
-        results.extend(unmatched(settings));
+    if matching.is_empty() {
+        results.extend(unmatched(&question, settings));
     }
     withhold_unasked(question.evidence, &mut results);
     ImageDecision {
         pointer: question.pointer.to_owned(),
         image: question.image.to_owned(),
-        reference: reference.cloned(),
+        reference: question.reference.as_ref().ok().cloned(),
         digest: question.evidence.resolution.digest().cloned(),
         results,
         detail: match &question.evidence.resolution {
@@ -173,22 +173,50 @@ pub fn decide_image<'a>(
     }
 }
 
-/// Whether the policies `concerned` refuse `image` before anybody has asked for its digest.
-pub fn refuses_unseen<'a>(
+/// Whether the policies `matching` refuse `image` before anybody has asked for its digest.
+pub fn refuses_unseen(
     image: &ImageReference,
-    concerned: impl Iterator<Item = &'a Arc<Policy>>,
+    matching: &[&Arc<Policy>],
     subject: &Subject<'_>,
     settings: Settings,
     now: Timestamp,
 ) -> bool {
     let unseen = Evidence { resolution: Resolution::NotAsked };
     let denies = |policy: &Policy| policy.action(now).min(settings.ceiling) == Action::Deny;
-    concerned.filter(|policy| denies(policy)).any(|policy| {
+    matching.iter().filter(|policy| denies(policy)).any(|policy| {
         policy.hinges_on_unknown(subject)
             || policy.requirements().iter().any(|requirement| {
                 matches!(judge(requirement, image, &unseen), Verdict::Absent(_) | Verdict::Violated(_))
             })
     })
+}
+
+/// Refuses an object with more than [`IMAGES_LIMIT`] images, of which `pointer` and `image` are the first
+/// that is too many. Nothing else about the object is judged.
+pub fn refuse_too_many(images: usize, pointer: &str, image: &str, settings: Settings) -> Decision {
+    let verdict = Verdict::Violated(Finding {
+        reason: Reason::TooManyImages,
+        found: format!("{images} images"),
+        wanted: format!("at most {IMAGES_LIMIT}"),
+        remedy: "split the object",
+    });
+    let result = CheckResult {
+        policy: None,
+        check: Check::Object,
+        verdict,
+        action: settings.ceiling,
+        enforced_from: None,
+    };
+    Decision {
+        images: vec![ImageDecision {
+            pointer: pointer.to_owned(),
+            image: image.to_owned(),
+            reference: None,
+            digest: None,
+            results: vec![result],
+            detail: None,
+        }],
+    }
 }
 
 /// Takes out the results that only say that nobody asked for the digest, where nobody asked because
@@ -203,19 +231,29 @@ fn withhold_unasked(evidence: &Evidence, results: &mut Vec<CheckResult>) {
     }
 }
 
-fn unmatched(settings: Settings) -> Option<CheckResult> {
+/// What becomes of an image that no policy is about. Where it cannot even be read that is said too.
+fn unmatched(question: &ImageQuestion<'_>, settings: Settings) -> Vec<CheckResult> {
     let action = match settings.unmatched {
-        Unmatched::Allow => return None,
+        Unmatched::Allow => Action::Audit,
         Unmatched::Deny => Action::Deny.min(settings.ceiling),
         Unmatched::Warn => Action::Warn,
     };
-    let verdict = Verdict::Absent(Finding {
-        reason: Reason::NoPolicyMatches,
-        found: "no policy that is about this image".to_owned(),
-        wanted: "at least one".to_owned(),
-        remedy: "ask whoever writes the policies to cover it",
-    });
-    Some(CheckResult { policy: None, check: Check::Match, verdict, action, enforced_from: None })
+    let result = |check, verdict| CheckResult { policy: None, check, verdict, action, enforced_from: None };
+    let mut results = Vec::new();
+    if settings.unmatched != Unmatched::Allow {
+        let finding = Finding {
+            reason: Reason::NoPolicyMatches,
+            found: "no policy that is about this image".to_owned(),
+            wanted: "at least one".to_owned(),
+            remedy: "ask whoever writes the policies to cover it",
+        };
+        results.push(result(Check::Match, Verdict::Absent(finding)));
+    }
+    if let Err(error) = question.reference {
+        let finding = invalid_reference(question.image, error);
+        results.push(result(Check::Reference, Verdict::Violated(finding)));
+    }
+    results
 }
 
 fn namespace_unknown(namespace: &str) -> Finding {

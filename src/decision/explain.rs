@@ -1,13 +1,16 @@
-use std::fmt::{self, Write as _};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    fmt::{self, Write as _},
+};
 
-use super::{CheckResult, Decision, Finding, ImageDecision};
-use crate::policy::Action;
+use super::{Check, CheckResult, Decision, Finding, ImageDecision, Reason};
+use crate::policy::{Action, PolicyId};
 
 /// The most bytes that a denial takes up.
 const DENIAL_LIMIT: usize = 1024;
 /// The most characters of one warning (Kubernetes API, `AdmissionResponse.warnings`).
 const WARNING_LIMIT: usize = 256;
-/// The most characters of all warnings of one answer (the API server drops what is over).
+/// The most characters of all warnings of one answer (the API server cuts what is over).
 const WARNINGS_LIMIT: usize = 4096;
 
 /// What a denial is about, beside its images.
@@ -24,54 +27,50 @@ pub struct Refusal<'a> {
 }
 
 /// The text that the author of a refused object reads: every failed check that refuses it, with what
-/// was found, what was wanted and what to do. At most 1 KiB; what does not fit is counted.
+/// was found, what was wanted and what to do. At most 1 KiB, of printable characters and line feeds;
+/// what does not fit is counted.
 pub fn denial(decision: &Decision, refusal: Refusal<'_>) -> String {
-    let refused: Vec<&ImageDecision> = decision.images.iter().filter(|image| !image.allowed()).collect();
+    let failures = failures(decision, Action::Deny);
+    let tail = |left: usize| format!("\n… and {left} more; the decision log has them all");
     let mut text = format!(
         "{} {}/{} refused by image policy (decision {}):",
-        refusal.kind,
+        printable(refusal.kind, 32),
         printable(refusal.namespace, 63),
-        printable(refusal.name, 253),
-        refusal.decision_id
+        printable(refusal.name, 63),
+        printable(refusal.decision_id, 40)
     );
-    let tail = |left: usize| format!("\n… and {left} more; the decision log has them all");
-    let entries = group(&refused);
-    for (at, entry) in entries.iter().enumerate() {
-        let room = DENIAL_LIMIT - if at + 1 == entries.len() { 0 } else { tail(entries.len()).len() };
-        if text.len() + entry.len() > room && at > 0 {
-            text.push_str(&tail(entries.len() - at));
-            return text;
+    for (at, failure) in failures.iter().enumerate() {
+        let left = failures.len() - at;
+        let reserve = if left == 1 { 0 } else { tail(left - 1).len() };
+        let room = (DENIAL_LIMIT - reserve).saturating_sub(text.len());
+        let entry = entry(failure);
+        if entry.len() <= room {
+            text.push_str(&entry);
+        } else if at == 0 {
+            text.push_str(cut(&entry, room - '…'.len_utf8()));
+            text.push('…');
+        } else {
+            text.push_str(&tail(left));
+            break;
         }
-        text.push_str(entry);
     }
-    truncate(&mut text, DENIAL_LIMIT);
     text
 }
 
 /// The warnings that the author of an admitted object reads, each of at most 256 characters and
 /// together of at most 4,096. What does not fit is counted in the last one.
 pub fn warnings(decision: &Decision) -> Vec<String> {
-    let mut all: Vec<String> = Vec::new();
-    for image in &decision.images {
-        for result in &image.results {
-            let (Some(Action::Warn), Some(finding)) = (result.demands(), result.verdict.finding()) else {
-                continue;
-            };
-            let warning = warning(image, result, finding);
-            if !all.contains(&warning) {
-                all.push(warning);
-            }
-        }
-    }
+    let failures = failures(decision, Action::Warn);
     let mut kept = Vec::new();
     let mut used = 0;
-    let count = all.len();
-    for (at, warning) in all.into_iter().enumerate() {
+    for (at, failure) in failures.iter().enumerate() {
+        let left = failures.len() - at;
+        let more = |left: usize| format!("… and {left} more warnings; the decision log has them all");
+        let reserve = if left == 1 { 0 } else { more(left - 1).chars().count() };
+        let warning = warning(failure);
         let length = warning.chars().count();
-        let more = format!("… and {} more warnings; the decision log has them all", count - at);
-        let reserve = if at + 1 == count { 0 } else { more.chars().count() };
         if used + length + reserve > WARNINGS_LIMIT {
-            kept.push(more);
+            kept.push(more(left));
             break;
         }
         used += length;
@@ -80,101 +79,123 @@ pub fn warnings(decision: &Decision) -> Vec<String> {
     kept
 }
 
-/// The part of `text` that may be shown to a person: at most `most` characters, with everything
-/// escaped that could break a line, hide or reorder what is read.
+/// The part of `text` that may be shown to a person, in at most `most` bytes (and no fewer than three),
+/// with everything escaped that could break a line, hide, or reorder what is read. An `…` stands for
+/// what is left out.
 pub fn printable(text: &str, most: usize) -> String {
     let mut shown = String::with_capacity(text.len().min(most));
-    for (at, character) in text.chars().enumerate() {
-        if at == most {
-            shown.push('…');
-            break;
-        }
+    let mut fits = 0;
+    for character in text.chars() {
         match character {
             '"' | '\'' | '\\' => shown.push(character),
+            // Letters and symbols to Unicode, but nothing to the eye.
+            '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}' => {
+                shown.extend(character.escape_unicode());
+            }
             _ => shown.extend(character.escape_debug()),
+        }
+        if shown.len() > most {
+            shown.truncate(fits);
+            shown.push('…');
+            return shown;
+        }
+        if shown.len() + '…'.len_utf8() <= most {
+            fits = shown.len();
         }
     }
     shown
 }
 
-/// One entry per distinct image and failed check, with all the places where it stands.
-fn group(refused: &[&ImageDecision]) -> Vec<String> {
-    let mut entries: Vec<(&ImageDecision, &CheckResult, Vec<&str>)> = Vec::new();
-    for image in refused {
-        for result in image.results.iter().filter(|result| result.demands() == Some(Action::Deny)) {
-            match entries.iter_mut().find(|(seen, known, _)| seen.image == image.image && *known == result) {
-                Some((_, _, places)) => places.push(&image.pointer),
-                None => entries.push((image, result, vec![&image.pointer])),
+/// One failed check of one image, wherever in the object the image stands.
+struct Failure<'a> {
+    image: &'a ImageDecision,
+    result: &'a CheckResult,
+    finding: &'a Finding,
+    places: usize,
+}
+
+/// The failed checks that lead to `action`, each image's once, in the order in which they come.
+fn failures(decision: &Decision, action: Action) -> Vec<Failure<'_>> {
+    type Key<'a> = (&'a str, Option<&'a PolicyId>, Check, Reason);
+    let mut seen: HashMap<Key<'_>, usize> = HashMap::new();
+    let mut failures: Vec<Failure<'_>> = Vec::new();
+    for image in &decision.images {
+        for result in image.results.iter().filter(|result| result.demands() == Some(action)) {
+            let Some(finding) = result.verdict.finding() else { continue };
+            match seen.entry((&image.image, result.policy.as_ref(), result.check, finding.reason)) {
+                Entry::Occupied(at) => failures[*at.get()].places += 1,
+                Entry::Vacant(place) => {
+                    place.insert(failures.len());
+                    failures.push(Failure { image, result, finding, places: 1 });
+                }
             }
         }
     }
-    entries.iter().filter_map(|(image, result, places)| entry(image, result, places)).collect()
+    failures
 }
 
-fn entry(image: &ImageDecision, result: &CheckResult, places: &[&str]) -> Option<String> {
-    let finding = result.verdict.finding()?;
-    let mut text = format!("\n- image {}", printable(&image.image, 160));
-    if let Some(digest) = image.digest.as_ref().filter(|digest| !image.image.contains(digest.as_str())) {
+/// What a denial says of one failure. The bounds of its parts leave room for all of them within
+/// [`DENIAL_LIMIT`]: one hostile name must not push the policy, the reason or the remedy out.
+fn entry(failure: &Failure<'_>) -> String {
+    let Failure { image, result, finding, places } = failure;
+    let mut text = format!("\n- image {}", printable(&image.image, 190));
+    if let Some(digest) = image.digest.as_ref().filter(|digest| !text.contains(digest.as_str())) {
+        text = format!("\n- image {} ({digest})", printable(&image.image, 110));
+    }
+    // OK because writing to a String cannot fail
+    write!(text, " at {}", printable(&image.pointer, 64)).unwrap();
+    if *places > 1 {
         // OK because writing to a String cannot fail
-        write!(text, " ({digest})").unwrap();
+        write!(text, " and {} more places", places - 1).unwrap();
     }
-    write!(text, " at {}", places[0]).unwrap();
-    if places.len() > 1 {
-        write!(text, " and {} more places", places.len() - 1).unwrap();
-    }
-    write!(text, "\n  {}: {}", Source(result), Prose(finding)).unwrap();
-    Some(text)
+    format!("{text}\n  {}: {}", Source(result, 80), prose(finding, 120, 100))
 }
 
-fn warning(image: &ImageDecision, result: &CheckResult, finding: &Finding) -> String {
+fn warning(failure: &Failure<'_>) -> String {
+    let Failure { image, result, finding, .. } = failure;
     let mut text = String::new();
     if let Some(date) = result.enforced_from {
         // OK because writing to a String cannot fail
         write!(text, "refused from {date} on: ").unwrap();
     }
-    write!(text, "image {}: {}: {}", printable(&image.image, 90), Source(result), Prose(finding)).unwrap();
-    if text.chars().count() > WARNING_LIMIT {
-        text = text.chars().take(WARNING_LIMIT - 1).collect();
-        text.push('…');
+    // OK because writing to a String cannot fail
+    write!(text, "image {}: {}: {}", printable(&image.image, 80), Source(result, 60), prose(finding, 80, 60))
+        .unwrap();
+    match text.char_indices().nth(WARNING_LIMIT) {
+        Some(_) => text.chars().take(WARNING_LIMIT - 1).chain(['…']).collect(),
+        None => text,
     }
-    text
 }
 
-/// Which policy and which check speak.
-struct Source<'a>(&'a CheckResult);
+/// Which policy, in at most so many bytes, and which check speak.
+struct Source<'a>(&'a CheckResult, usize);
 
 impl fmt::Display for Source<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0.policy {
-            Some(policy) => write!(f, "policy {policy}, check {}", self.0.check.as_str()),
-            None => write!(f, "check {}", self.0.check.as_str()),
+        let Self(result, most) = self;
+        if let Some(policy) = &result.policy {
+            write!(f, "policy {}, ", printable(&policy.to_string(), *most))?;
         }
+        write!(f, "check {}", result.check.as_str())
     }
 }
 
-/// What a finding says in one sentence.
-struct Prose<'a>(&'a Finding);
-
-impl fmt::Display for Prose<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Finding { reason, found, wanted, remedy } = self.0;
-        write!(
-            f,
-            "{}: found {}; wanted {}; {remedy}",
-            reason.as_str(),
-            printable(found, 240),
-            printable(wanted, 240)
-        )
-    }
+/// What a finding says in one sentence, with at most so many bytes of what was found and wanted.
+fn prose(finding: &Finding, found: usize, wanted: usize) -> String {
+    let Finding { reason, remedy, .. } = finding;
+    format!(
+        "{}: found {}; wanted {}; {remedy}",
+        reason.as_str(),
+        printable(&finding.found, found),
+        printable(&finding.wanted, wanted)
+    )
 }
 
-fn truncate(text: &mut String, most: usize) {
-    if text.len() > most {
-        let mut end = most - '…'.len_utf8();
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text.truncate(end);
-        text.push('…');
+/// The longest beginning of `text` that has at most `most` bytes.
+fn cut(text: &str, most: usize) -> &str {
+    let mut end = most.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
     }
+    &text[..end]
 }

@@ -1,9 +1,9 @@
-use std::fmt::Display;
+use std::{collections::BTreeSet, fmt::Display};
 
 use super::{Finding, Reason, Verdict, printable};
 use crate::{
     evidence::{Evidence, Resolution, ResolveError},
-    image::ImageReference,
+    image::{Digest, ImageReference},
     policy::Requirement,
 };
 
@@ -66,14 +66,8 @@ pub fn judge(requirement: &Requirement, image: &ImageReference, evidence: &Evide
                 None => Verdict::Satisfied,
             }
         }
-        Requirement::DenyDigests(digests) => match evidence.resolution.digest() {
-            Some(digest) if digests.contains(digest) => Verdict::Violated(Finding {
-                reason: Reason::DigestDenied,
-                found: digest.to_string(),
-                wanted: "a digest that is not on the policy's list".to_owned(),
-                remedy: "use another build of the image",
-            }),
-            Some(_) => Verdict::Satisfied,
+        Requirement::DenyDigests(denied) => match evidence.resolution.digest() {
+            Some(digest) => judge_denied_digests(denied, digest),
             None => Verdict::Indeterminate(unknown_digest()),
         },
         Requirement::Readable(error) => Verdict::Violated(Finding {
@@ -93,12 +87,38 @@ pub fn judge_digest(evidence: &Evidence, demand: DigestDemand) -> Verdict {
             reason: Reason::DigestNotPinned,
             found: format!("a reference without a digest (the registry has {digest})"),
             wanted: "the digest in the reference".to_owned(),
-            remedy: "try again: the digest is written into the Pod before this check; if this stays, another webhook \
-                     takes it out again",
+            remedy: "try again: the digest is put in before this check; if this stays, another webhook takes it out",
         }),
         (Resolution::Failed(error), _) => unresolved(error),
         (Resolution::NotAsked, _) => Verdict::Indeterminate(unknown_digest()),
     }
+}
+
+/// Whether `digest` is none of those `denied`.
+///
+/// One content has a digest under each algorithm, and whoever writes an image chooses which to write.
+/// So a digest that is not the usual SHA-256 is no way around a list of SHA-256 digests.
+fn judge_denied_digests(denied: &BTreeSet<Digest>, digest: &Digest) -> Verdict {
+    if denied.contains(digest) {
+        return Verdict::Violated(Finding {
+            reason: Reason::DigestDenied,
+            found: digest.to_string(),
+            wanted: "a digest that is not on the policy's list".to_owned(),
+            remedy: "use another build of the image",
+        });
+    }
+    if digest.algorithm() != "sha256" && denied.iter().any(|one| one.algorithm() != digest.algorithm()) {
+        return Verdict::Violated(Finding {
+            reason: Reason::DigestIncomparable,
+            found: format!(
+                "a {} digest, which cannot be compared with the policy's list",
+                digest.algorithm()
+            ),
+            wanted: "a sha256 digest".to_owned(),
+            remedy: "write the image with its sha256 digest",
+        });
+    }
+    Verdict::Satisfied
 }
 
 fn unknown_digest() -> Finding {

@@ -12,7 +12,8 @@ mod verdict;
 mod tests;
 
 pub use decide::{
-    CheckResult, Decision, ImageDecision, ImageQuestion, Settings, Unmatched, decide_image, refuses_unseen,
+    CheckResult, Decision, IMAGES_LIMIT, ImageDecision, ImageQuestion, Settings, Unmatched, decide_image,
+    refuse_too_many, refuses_unseen,
 };
 pub use explain::{Refusal, denial, printable, warnings};
 pub use judge::{DigestDemand, judge, judge_digest};

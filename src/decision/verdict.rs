@@ -51,6 +51,8 @@ pub enum Check {
     Digest,
     /// Some policy is about the image, and is known to be.
     Match,
+    /// The object can be judged at all.
+    Object,
     /// The policy itself can be read.
     Policy,
     /// The reference can be read.
@@ -63,14 +65,22 @@ pub enum Check {
 
 impl Check {
     /// Every check, for those who list them.
-    pub const ALL: [Self; 6] =
-        [Self::Digest, Self::Match, Self::Policy, Self::Reference, Self::References, Self::Registries];
+    pub const ALL: [Self; 7] = [
+        Self::Digest,
+        Self::Match,
+        Self::Object,
+        Self::Policy,
+        Self::Reference,
+        Self::References,
+        Self::Registries,
+    ];
 
     /// The name in logs, metrics and JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Digest => "Digest",
             Self::Match => "Match",
+            Self::Object => "Object",
             Self::Policy => "Policy",
             Self::Reference => "Reference",
             Self::References => "References",
@@ -106,6 +116,8 @@ reasons! {
     CredentialsUnavailable,
     /// A policy names the image's digest in `denyDigests`.
     DigestDenied,
+    /// A policy names digests in `denyDigests` that the image's own cannot be compared with.
+    DigestIncomparable,
     /// The digest is known, but the object does not carry it.
     DigestNotPinned,
     /// The policy wants the author to write the digest.
@@ -140,4 +152,6 @@ reasons! {
     RequestForbidden,
     /// A policy names the tag in `denyTags`.
     TagDenied,
+    /// The object has more images than are judged.
+    TooManyImages,
 }

@@ -123,6 +123,12 @@ impl ImagePattern {
         self.host.matches(image.host()) && path_matches(&self.path, image.repository())
     }
 
+    /// The host of every image that matches, as [`ImageReference::host`] gives it; none where the pattern
+    /// leaves the host open.
+    pub fn host(&self) -> Option<&str> {
+        self.source.split_once('/').map(|(host, _)| host).filter(|host| !host.contains('*'))
+    }
+
     /// The pattern as its author wrote it.
     pub fn as_str(&self) -> &str {
         &self.source

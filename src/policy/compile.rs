@@ -2,8 +2,12 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use jiff::Timestamp;
 use serde_json::Value;
+use serde_path_to_error::Segment;
 
-use super::{Action, OnError, Policy, PolicyId, PolicyKind, Requirement, Selector};
+use super::{
+    Action, OnError, Policy, PolicyId, PolicyKind, Requirement, Selector,
+    selector::{is_dns_label, is_dns_subdomain},
+};
 use crate::{
     api::{
         GROUP,
@@ -66,33 +70,88 @@ impl fmt::Display for CompileError {
     }
 }
 
-/// Collects problems, so that an author hears of all of them at once.
+/// How many things that are wrong with a document are told apart; the rest are counted.
+const PROBLEMS_LIMIT: usize = 16;
+/// The most characters of a value that an error repeats.
+const VALUE_LIMIT: usize = 80;
+/// The most characters that an error says about a value.
+const PROBLEM_LIMIT: usize = 240;
+/// The most bytes of one pattern.
+const PATTERN_LIMIT: usize = 512;
+
+/// Collects problems, so that an author hears of all of them at once. Bounded, because a policy's error
+/// travels with every decision that the policy has a part in.
 #[derive(Default)]
-pub(super) struct Problems(Vec<FieldError>);
+pub(super) struct Problems {
+    fields: Vec<FieldError>,
+    uncounted: usize,
+}
 
 impl Problems {
     pub(super) fn add(&mut self, path: &str, value: &str, problem: impl fmt::Display) {
-        let value = value.chars().take(80).collect();
-        self.0.push(FieldError { path: path.to_owned(), value, problem: problem.to_string() });
+        if self.fields.len() == PROBLEMS_LIMIT {
+            self.uncounted += 1;
+            return;
+        }
+        let problem = shortened(&problem.to_string(), PROBLEM_LIMIT);
+        self.fields.push(FieldError {
+            path: shortened(path, VALUE_LIMIT),
+            value: shortened(value, VALUE_LIMIT),
+            problem,
+        });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    fn into_error(self) -> CompileError {
+        let Self { mut fields, uncounted } = self;
+        if uncounted > 0 {
+            let problem = format!("{uncounted} more things are wrong with the document");
+            fields.push(FieldError { path: String::new(), value: String::new(), problem });
+        }
+        CompileError { fields }
     }
 
     fn parse<T: FromStr<Err: fmt::Display>>(&mut self, path: &str, text: &str) -> Option<T> {
+        if text.len() > PATTERN_LIMIT {
+            self.add(path, text, format!("longer than {PATTERN_LIMIT} bytes: nothing that long can match"));
+            return None;
+        }
         text.parse().map_err(|error| self.add(path, text, error)).ok()
     }
 
-    fn parse_all<T: FromStr<Err: fmt::Display>>(&mut self, path: &str, texts: Option<&[String]>) -> Vec<T> {
-        let texts = texts.unwrap_or_default();
+    /// Compiles a list, which must have between one and `most` entries where it is written at all.
+    fn parse_all<T: FromStr<Err: fmt::Display>>(
+        &mut self,
+        path: &str,
+        texts: Option<&[String]>,
+        most: usize,
+    ) -> Vec<T> {
+        let Some(texts) = texts else { return Vec::new() };
+        if !self.bound(path, texts.len(), most) {
+            return Vec::new();
+        }
+        if texts.is_empty() {
+            self.add(path, "[]", "an empty list says nothing: leave the field out");
+        }
         texts.iter().enumerate().filter_map(|(at, text)| self.parse(&format!("{path}[{at}]"), text)).collect()
     }
 
-    fn bound<T>(&mut self, path: &str, list: Option<&[T]>, most: usize) {
-        let length = list.map(<[T]>::len);
-        if length == Some(0) {
-            self.add(path, "[]", "an empty list says nothing: leave the field out");
+    /// Whether a list of `length` is not too long.
+    pub(super) fn bound(&mut self, path: &str, length: usize, most: usize) -> bool {
+        if length > most {
+            self.add(path, &format!("{length} entries"), format!("at most {most} are allowed"));
         }
-        if length.is_some_and(|length| length > most) {
-            self.add(path, "", format!("at most {most} entries"));
-        }
+        length <= most
+    }
+}
+
+fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -128,16 +187,17 @@ pub fn read(document: &Value) -> Option<Reading> {
     let mut problems = Problems::default();
     check_envelope(document, &id, &mut problems);
     match Spec::parse(kind, &document["spec"]) {
+        _ if document["spec"].is_null() => problems.add("spec", "", "the policy has no spec"),
         Ok(spec) => {
             let (policy, warnings) = spec.compile(id.clone(), generation, &mut problems);
-            if problems.0.is_empty() {
+            if problems.is_empty() {
                 return Some(Reading { policy, warnings });
             }
         }
-        Err(error) => problems.0.push(error),
+        Err(StrictError { path, value, problem }) => problems.add(&path, &value, problem),
     }
-    let error = CompileError { fields: problems.0 };
-    Some(Reading { policy: unreadable(id, generation, &document["spec"], error), warnings: Vec::new() })
+    let policy = unreadable(id, generation, &document["spec"], problems.into_error());
+    Some(Reading { policy, warnings: Vec::new() })
 }
 
 fn check_envelope(document: &Value, id: &PolicyId, problems: &mut Problems) {
@@ -148,23 +208,32 @@ fn check_envelope(document: &Value, id: &PolicyId, problems: &mut Problems) {
     }
     if id.name.is_empty() {
         problems.add("metadata.name", "", "the policy has no name");
+    } else if !is_dns_subdomain(&id.name) {
+        problems.add("metadata.name", &id.name, DNS_SUBDOMAIN);
     }
-    if id.kind == PolicyKind::Namespaced && id.namespace.is_empty() {
-        problems.add("metadata.namespace", "", "an ImageAdmissionPolicy belongs to a namespace: name it");
-    }
-    if id.kind == PolicyKind::Cluster
-        && document["metadata"]["namespace"].as_str().is_some_and(|ns| !ns.is_empty())
-    {
-        problems.add(
+    let namespace = &document["metadata"]["namespace"];
+    match id.kind {
+        PolicyKind::Namespaced if id.namespace.is_empty() => {
+            problems.add("metadata.namespace", "", "an ImageAdmissionPolicy belongs to a namespace: name it");
+        }
+        PolicyKind::Namespaced if !is_dns_label(&id.namespace) => {
+            problems.add("metadata.namespace", &id.namespace, DNS_LABEL);
+        }
+        PolicyKind::Cluster if !namespace.is_null() && namespace.as_str() != Some("") => problems.add(
             "metadata.namespace",
-            document["metadata"]["namespace"].as_str().unwrap_or_default(),
+            namespace.as_str().unwrap_or_default(),
             "a ClusterImageAdmissionPolicy has no namespace: leave it out, or use an ImageAdmissionPolicy",
-        );
-    }
-    if document.get("spec").is_none() {
-        problems.add("spec", "", "the policy has no spec");
+        ),
+        _ => {}
     }
 }
+
+/// Kubernetes' rule for most names.
+const DNS_SUBDOMAIN: &str =
+    "a name has up to 253 lowercase letters, digits, \"-\" and \".\", with a letter or digit at both ends";
+/// Kubernetes' rule for the names of namespaces.
+const DNS_LABEL: &str =
+    "a namespace has up to 63 lowercase letters, digits and \"-\", with a letter or digit at both ends";
 
 /// The two kinds' specs with what differs between them levelled.
 struct Spec {
@@ -180,7 +249,7 @@ struct Spec {
 }
 
 impl Spec {
-    fn parse(kind: PolicyKind, spec: &Value) -> Result<Self, FieldError> {
+    fn parse(kind: PolicyKind, spec: &Value) -> Result<Self, StrictError> {
         match kind {
             PolicyKind::Cluster => {
                 let spec: ClusterImageAdmissionPolicySpec = parse_strictly(spec)?;
@@ -218,10 +287,10 @@ impl Spec {
     fn compile(self, id: PolicyId, generation: i64, problems: &mut Problems) -> (Policy, Vec<String>) {
         let mut warnings = Vec::new();
         let mut requirements = Vec::new();
-        if self.enforce_after.is_some() && self.action == PolicyAction::Deny {
+        if let Some(date) = self.enforce_after.filter(|_| self.action == PolicyAction::Deny) {
             problems.add(
                 "spec.enforceAfter",
-                "",
+                &date.to_string(),
                 "it turns Warn or Audit into Deny: with action Deny it says nothing",
             );
         }
@@ -234,12 +303,12 @@ impl Spec {
         if self.registries.is_none() && self.references.is_none() {
             problems.add("spec", "", "the policy requires nothing: set registries or references");
         }
-        problems.bound("spec.match.images", self.images.as_deref(), 256);
-        problems.bound("spec.match.excludeImages", self.exclude_images.as_deref(), 256);
         let images = match &self.images {
-            Some(images) => problems.parse_all("spec.match.images", Some(images)),
+            Some(images) => problems.parse_all("spec.match.images", Some(images), 256),
             None => every_image(),
         };
+        let exclude_images =
+            problems.parse_all("spec.match.excludeImages", self.exclude_images.as_deref(), 256);
         let object_selector =
             Selector::compile(self.object_selector.as_ref(), "spec.match.objectSelector", problems);
         if !object_selector.is_empty() {
@@ -255,7 +324,7 @@ impl Spec {
             action: compile_action(self.action),
             enforce_after: self.enforce_after,
             images,
-            exclude_images: problems.parse_all("spec.match.excludeImages", self.exclude_images.as_deref()),
+            exclude_images,
             namespace_selector: Selector::compile(
                 self.namespace_selector.as_ref(),
                 "spec.match.namespaceSelector",
@@ -273,20 +342,19 @@ impl Spec {
 }
 
 fn compile_registries(rules: &RegistryRules, problems: &mut Problems) -> Requirement {
-    problems.bound("spec.registries.allow", rules.allow.as_deref(), 256);
-    problems.bound("spec.registries.deny", rules.deny.as_deref(), 256);
     if rules.allow.is_none() && rules.deny.is_none() {
         problems.add("spec.registries", "", "set allow, deny or both");
     }
     Requirement::Registries {
-        allow: rules.allow.as_deref().map(|allow| problems.parse_all("spec.registries.allow", Some(allow))),
-        deny: problems.parse_all("spec.registries.deny", rules.deny.as_deref()),
+        allow: rules
+            .allow
+            .as_deref()
+            .map(|allow| problems.parse_all("spec.registries.allow", Some(allow), 256)),
+        deny: problems.parse_all("spec.registries.deny", rules.deny.as_deref(), 256),
     }
 }
 
 fn compile_references(rules: &ReferenceRules, requirements: &mut Vec<Requirement>, problems: &mut Problems) {
-    problems.bound("spec.references.denyTags", rules.deny_tags.as_deref(), 256);
-    problems.bound("spec.references.denyDigests", rules.deny_digests.as_deref(), 1024);
     if !rules.require_digest && rules.deny_tags.is_none() && rules.deny_digests.is_none() {
         problems.add("spec.references", "", "set requireDigest: true, denyTags or denyDigests");
     }
@@ -294,10 +362,14 @@ fn compile_references(rules: &ReferenceRules, requirements: &mut Vec<Requirement
         requirements.push(Requirement::WrittenDigest);
     }
     if let Some(tags) = rules.deny_tags.as_deref() {
-        requirements.push(Requirement::DenyTags(problems.parse_all("spec.references.denyTags", Some(tags))));
+        requirements.push(Requirement::DenyTags(problems.parse_all(
+            "spec.references.denyTags",
+            Some(tags),
+            256,
+        )));
     }
     if let Some(digests) = rules.deny_digests.as_deref() {
-        let digests = problems.parse_all("spec.references.denyDigests", Some(digests));
+        let digests = problems.parse_all("spec.references.denyDigests", Some(digests), 1024);
         requirements.push(Requirement::DenyDigests(BTreeSet::from_iter(digests)));
     }
 }
@@ -315,22 +387,64 @@ fn every_image() -> Vec<ImagePattern> {
     vec!["**".parse().unwrap()]
 }
 
-fn parse_strictly<T: serde::de::DeserializeOwned>(spec: &Value) -> Result<T, FieldError> {
+/// Where and why serde refused a document.
+struct StrictError {
+    path: String,
+    value: String,
+    problem: String,
+}
+
+fn parse_strictly<T: serde::de::DeserializeOwned>(spec: &Value) -> Result<T, StrictError> {
+    if let Some(path) = MAPS.iter().find(|path| spec.pointer(path).is_some_and(Value::is_array)) {
+        // serde would take a list for the fields in their order, which no reader of it would.
+        let path = format!("spec{}", path.replace('/', "."));
+        return Err(StrictError {
+            path,
+            value: "[…]".to_owned(),
+            problem: "a list where fields belong".to_owned(),
+        });
+    }
     serde_path_to_error::deserialize(spec).map_err(|error| {
-        let path = match error.path().to_string().as_str() {
+        let path = error.path();
+        let value = path.iter().try_fold(spec, |value, segment| match segment {
+            Segment::Map { key } => value.get(key),
+            Segment::Seq { index } => value.get(index),
+            Segment::Enum { .. } | Segment::Unknown => None,
+        });
+        let value = match value {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Number(number)) => number.to_string(),
+            Some(Value::Bool(value)) => value.to_string(),
+            Some(Value::Null | Value::Array(_) | Value::Object(_)) | None => String::new(),
+        };
+        let path = match path.to_string().as_str() {
             "." => "spec".to_owned(),
             path => format!("spec.{path}"),
         };
-        FieldError { path, value: String::new(), problem: error.into_inner().to_string() }
+        let problem = match path.as_str() {
+            "spec.enforceAfter" => "a time is written like \"2027-01-01T00:00:00Z\" (RFC 3339)".to_owned(),
+            _ => error.into_inner().to_string(),
+        };
+        StrictError { path, value, problem }
     })
 }
 
+/// The parts of a spec that have fields, as JSON pointers.
+const MAPS: [&str; 7] = [
+    "",
+    "/match",
+    "/match/namespaceSelector",
+    "/match/objectSelector",
+    "/registries",
+    "/references",
+    "/onError",
+];
+
 /// The policy that stands for a document that cannot be read: it fails, with the document's own
 /// action where that is readable, for all that the document could match. Every part of `match` that
-/// cannot be read counts as matching everything.
+/// cannot be read counts as matching everything, an empty list of images and a missing namespace included.
 fn unreadable(id: PolicyId, generation: i64, spec: &Value, error: CompileError) -> Policy {
     let matches = &spec["match"];
-    let mut ignored = Problems::default();
     let action = match spec.get("action").map(|action| action.as_str()) {
         Some(Some("Warn")) => Action::Warn,
         Some(Some("Audit")) => Action::Audit,
@@ -340,18 +454,18 @@ fn unreadable(id: PolicyId, generation: i64, spec: &Value, error: CompileError) 
         None | Some(Value::Null) => None,
         Some(date) => Some(date.as_str().and_then(|date| date.parse().ok()).unwrap_or(Timestamp::MIN)),
     };
-    let images = match serde_json::from_value::<Vec<String>>(matches["images"].clone()) {
-        Ok(texts) => {
-            let patterns: Vec<ImagePattern> = ignored.parse_all("", Some(&texts));
-            if patterns.len() == texts.len() { patterns } else { every_image() }
-        }
-        Err(_) => every_image(),
-    };
+    let texts = |value: &Value| serde_json::from_value::<Vec<String>>(value.clone()).unwrap_or_default();
+    let patterns = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect::<Vec<_>>();
+    let written = texts(&matches["images"]);
+    let mut images = patterns(&written);
+    if images.is_empty() || images.len() < written.len() {
+        images = every_image();
+    }
     let selector = |value: &Value| match serde_json::from_value::<LabelSelector>(value.clone()) {
         Ok(document) => {
             let mut problems = Problems::default();
             let selector = Selector::compile(Some(&document), "", &mut problems);
-            if problems.0.is_empty() { selector } else { Selector::default() }
+            if problems.is_empty() { selector } else { Selector::default() }
         }
         Err(_) => Selector::default(),
     };
@@ -365,9 +479,7 @@ fn unreadable(id: PolicyId, generation: i64, spec: &Value, error: CompileError) 
         action,
         enforce_after,
         images,
-        exclude_images: serde_json::from_value::<Vec<String>>(matches["excludeImages"].clone())
-            .map(|texts| texts.iter().filter_map(|text| text.parse().ok()).collect())
-            .unwrap_or_default(),
+        exclude_images: patterns(&texts(&matches["excludeImages"])),
         object_selector: selector(&matches["objectSelector"]),
         requirements: vec![Requirement::Readable(error)],
         on_error: OnError::Deny,

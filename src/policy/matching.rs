@@ -1,7 +1,7 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{LabelSource, Policy, PolicyKind};
-use crate::image::ImageReference;
+use crate::image::{ImagePattern, ImageReference};
 
 /// What is known of the labels of the namespace that an object is in.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +28,10 @@ impl Policy {
     pub fn covers(&self, subject: &Subject<'_>) -> bool {
         let in_scope = match self.id.kind {
             PolicyKind::Cluster => true,
-            PolicyKind::Namespaced => *self.id.namespace == *subject.namespace,
+            // Empty only where the document cannot be read: it could be meant for any namespace.
+            PolicyKind::Namespaced => {
+                self.id.namespace.is_empty() || *self.id.namespace == *subject.namespace
+            }
         };
         let namespace_selected = match subject.namespace_labels {
             _ if self.namespace_selector.is_empty() => true,
@@ -44,6 +47,11 @@ impl Policy {
         let Some(image) = image else { return true };
         self.images.iter().any(|pattern| pattern.matches(image))
             && !self.exclude_images.iter().any(|pattern| pattern.matches(image))
+    }
+
+    /// The hosts of all the images that the policy can be about; none where any host will do.
+    pub(super) fn hosts(&self) -> Option<BTreeSet<&str>> {
+        self.images.iter().map(ImagePattern::host).collect()
     }
 
     /// Whether it is only for want of the namespace's labels that the policy covers `subject`.

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     decision::{
-        Decision, DigestDemand, ImageDecision, ImageQuestion, Settings, Unmatched, decide_image,
-        refuses_unseen,
+        Decision, DigestDemand, IMAGES_LIMIT, ImageDecision, ImageQuestion, Settings, Unmatched,
+        decide_image, refuse_too_many, refuses_unseen,
     },
     evidence::{Evidence, Resolution, ResolveError},
     image::{Digest, ImageReference, ReferenceError},
@@ -132,14 +132,28 @@ pub struct Ports {
     pub observer: Arc<dyn CacheObserver>,
 }
 
-/// A question with its policies found and its references read.
+/// A question with its references read and its policies found.
 struct Plan<'a> {
-    question: &'a Question<'a>,
     subject: Subject<'a>,
-    covering: Vec<&'a Arc<Policy>>,
-    references: Vec<Result<ImageReference, ReferenceError>>,
+    images: Vec<PlannedImage<'a>>,
     settings: Settings,
     now: Timestamp,
+}
+
+/// One image, what is to judge it, and what of it is known without asking.
+struct PlannedImage<'a> {
+    slot: ImageSlot<'a>,
+    reference: Result<ImageReference, ReferenceError>,
+    matching: Vec<&'a Arc<Policy>>,
+    /// None where somebody must be asked for the digest.
+    settled: Option<Resolution>,
+}
+
+impl PlannedImage<'_> {
+    /// The image whose digest must be asked for, if it must.
+    fn open(&self) -> Option<&ImageReference> {
+        self.reference.as_ref().ok().filter(|_| self.settled.is_none())
+    }
 }
 
 impl Reviewer {
@@ -162,8 +176,8 @@ impl Reviewer {
 
     /// Decides where everything is known already; `None` where somebody outside must be asked.
     pub fn review_now(&self, question: &Question<'_>) -> Option<Decision> {
-        if !self.judges(question) {
-            return Some(Decision::default());
+        if let Some(decision) = self.decided_unseen(question) {
+            return Some(decision);
         }
         let policies = self.policies.current();
         let labels = match policies.needs_namespace_labels() {
@@ -172,10 +186,11 @@ impl Reviewer {
         };
         let plan = self.plan(question, &policies, NamespaceLabels::Known(&labels));
         let mut keyring: Option<Arc<Keyring>> = None;
-        let mut evidence = Vec::with_capacity(plan.references.len());
-        for reference in &plan.references {
-            let resolution = match plan.open(reference) {
-                Ok(image) => {
+        let mut evidence = Vec::with_capacity(plan.images.len());
+        let mut hits = 0;
+        for planned in &plan.images {
+            let resolution = match planned.open() {
+                Some(image) => {
                     let keyring = match &mut keyring {
                         Some(keyring) => keyring,
                         empty => empty.insert(self.pull_secrets.known(
@@ -184,20 +199,22 @@ impl Reviewer {
                             question.pull_secrets,
                         )?),
                     };
+                    hits += 1;
                     resolution(self.digests.known(&Key::new(image, &keyring.lookup(image)))?)
                 }
-                Err(settled) => settled,
+                None => planned.settled.clone().unwrap_or(Resolution::NotAsked),
             };
             evidence.push(Evidence { resolution });
         }
+        self.digests.observe_hits(hits);
         Some(plan.decide(&evidence))
     }
 
     /// Decides, asking whom it must. Answers at `deadline` at the latest: what is not known by then
     /// counts as not known.
     pub async fn review(&self, question: &Question<'_>, deadline: Instant) -> Decision {
-        if !self.judges(question) {
-            return Decision::default();
+        if let Some(decision) = self.decided_unseen(question) {
+            return decision;
         }
         let policies = self.policies.current();
         let labels = match policies.needs_namespace_labels() {
@@ -206,7 +223,7 @@ impl Reviewer {
         };
         let labels = labels.as_deref().map_or(NamespaceLabels::Unknown, NamespaceLabels::Known);
         let plan = self.plan(question, &policies, labels);
-        let evidence = self.gather(&plan, deadline).await;
+        let evidence = self.gather(question, &plan, deadline).await;
         plan.decide(&evidence)
     }
 
@@ -226,8 +243,31 @@ impl Reviewer {
         decision.images.iter().enumerate().filter_map(|(at, image)| Some((at, pin(image)?))).collect()
     }
 
-    fn judges(&self, question: &Question<'_>) -> bool {
-        question.is_pod || (question.stage == Stage::Validate && self.settings.workloads != Workloads::Off)
+    /// The decision about an object that is not looked at: nothing where it need not be, a refusal where
+    /// it is too large.
+    fn decided_unseen(&self, question: &Question<'_>) -> Option<Decision> {
+        let judged = question.is_pod
+            || (question.stage == Stage::Validate && self.settings.workloads != Workloads::Off);
+        if !judged {
+            return Some(Decision::default());
+        }
+        let excess = question.images.get(IMAGES_LIMIT)?;
+        let settings = self.decision_settings(question);
+        Some(refuse_too_many(question.images.len(), excess.pointer, excess.image, settings))
+    }
+
+    fn decision_settings(&self, question: &Question<'_>) -> Settings {
+        let written = question.is_pod
+            && question.stage == Stage::Validate
+            && self.settings.digest_pinning == DigestPinning::Pods;
+        Settings {
+            unmatched: self.settings.unmatched_images,
+            demand: if written { DigestDemand::Written } else { DigestDemand::Known },
+            ceiling: match self.settings.workloads {
+                Workloads::Warn if !question.is_pod => Action::Warn,
+                _ => Action::Deny,
+            },
+        }
     }
 
     fn plan<'a>(
@@ -238,24 +278,27 @@ impl Reviewer {
     ) -> Plan<'a> {
         let subject =
             Subject { namespace: question.namespace, namespace_labels, object_labels: question.labels };
-        let written = question.is_pod
-            && question.stage == Stage::Validate
-            && self.settings.digest_pinning == DigestPinning::Pods;
-        Plan {
-            question,
-            subject,
-            covering: policies.covering(subject).collect(),
-            references: question.images.iter().map(|slot| slot.image.parse()).collect(),
-            settings: Settings {
-                unmatched: self.settings.unmatched_images,
-                demand: if written { DigestDemand::Written } else { DigestDemand::Known },
-                ceiling: match self.settings.workloads {
-                    Workloads::Warn if !question.is_pod => Action::Warn,
-                    _ => Action::Deny,
+        let settings = self.decision_settings(question);
+        let now = self.clock.now();
+        let images = question.images.iter().map(|slot| {
+            let reference = slot.image.parse::<ImageReference>();
+            let matching = policies.matching(&subject, reference.as_ref().ok());
+            // A "no" that needs no network costs none.
+            let settled = match &reference {
+                Err(_) => Some(Resolution::NotAsked),
+                Ok(image) => match image.digest() {
+                    Some(digest) => Some(Resolution::Pinned(digest.clone())),
+                    None if matching.is_empty()
+                        || refuses_unseen(image, &matching, &subject, settings, now) =>
+                    {
+                        Some(Resolution::NotAsked)
+                    }
+                    None => None,
                 },
-            },
-            now: self.clock.now(),
-        }
+            };
+            PlannedImage { slot: *slot, reference, matching, settled }
+        });
+        Plan { subject, images: images.collect(), settings, now }
     }
 
     async fn namespace_labels(&self, namespace: &str, deadline: Instant) -> Option<Arc<Labels>> {
@@ -265,25 +308,25 @@ impl Reviewer {
         before(deadline, self.namespaces.fetch(namespace)).await.ok()
     }
 
-    async fn gather(&self, plan: &Plan<'_>, deadline: Instant) -> Vec<Evidence> {
-        let keyring = match plan.references.iter().any(|reference| plan.open(reference).is_ok()) {
+    async fn gather(&self, question: &Question<'_>, plan: &Plan<'_>, deadline: Instant) -> Vec<Evidence> {
+        let Question { namespace, service_account, pull_secrets, .. } = *question;
+        let keyring = match plan.images.iter().any(|planned| planned.open().is_some()) {
             true => {
-                let Question { namespace, service_account, pull_secrets, .. } = *plan.question;
                 before(deadline, self.pull_secrets.keyring(namespace, service_account, pull_secrets)).await
             }
             false => Ok(Arc::default()),
         };
         let keyring = &keyring;
-        join_all(plan.references.iter().map(|reference| async move {
-            let resolution = match (plan.open(reference), keyring) {
-                (Err(settled), _) => settled,
-                (Ok(_), Err(error)) => {
+        join_all(plan.images.iter().map(|planned| async move {
+            let resolution = match (planned.open(), keyring) {
+                (None, _) => planned.settled.clone().unwrap_or(Resolution::NotAsked),
+                (Some(_), Err(error)) => {
                     Resolution::Failed(ResolveError::CredentialsUnavailable(error.to_string()))
                 }
-                (Ok(image), Ok(keyring)) => {
+                (Some(image), Ok(keyring)) => {
                     let credentials = keyring.lookup(image);
                     let key = Key::new(image, &credentials);
-                    resolution(self.digests.find(key, credentials, deadline).await)
+                    resolution(self.digests.find(key, credentials, namespace, deadline).await)
                 }
             };
             Evidence { resolution }
@@ -293,30 +336,11 @@ impl Reviewer {
 }
 
 impl Plan<'_> {
-    /// The image whose digest must be asked for; otherwise what is known without asking. A "no" that
-    /// needs no network costs none.
-    fn open<'r>(
-        &self,
-        reference: &'r Result<ImageReference, ReferenceError>,
-    ) -> Result<&'r ImageReference, Resolution> {
-        let Ok(image) = reference else { return Err(Resolution::NotAsked) };
-        if let Some(digest) = image.digest() {
-            return Err(Resolution::Pinned(digest.clone()));
-        }
-        let mut concerned = self.covering.iter().filter(|policy| policy.concerns(Some(image))).peekable();
-        if concerned.peek().is_none()
-            || refuses_unseen(image, concerned.copied(), &self.subject, self.settings, self.now)
-        {
-            return Err(Resolution::NotAsked);
-        }
-        Ok(image)
-    }
-
     fn decide(&self, evidence: &[Evidence]) -> Decision {
-        let slots = self.question.images.iter().zip(&self.references).zip(evidence);
-        let images = slots.map(|((slot, reference), evidence)| {
+        let images = self.images.iter().zip(evidence).map(|(planned, evidence)| {
+            let PlannedImage { slot, reference, matching, .. } = planned;
             let question = ImageQuestion { pointer: slot.pointer, image: slot.image, reference, evidence };
-            decide_image(question, self.covering.iter().copied(), &self.subject, self.settings, self.now)
+            decide_image(question, matching, &self.subject, self.settings, self.now)
         });
         Decision { images: images.collect() }
     }

@@ -4,6 +4,7 @@
 //! by `support::tools`; `make test` provides it, and without it such a test is skipped, visibly.
 
 mod apiserver;
+mod definitions_on_disk;
 mod openapi;
 mod references;
 mod references_and_patterns;

@@ -1,11 +1,10 @@
 //! `tidewaiter.dev/v1alpha1`.
 
+mod definitions;
 mod policy;
 mod selector;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::CustomResourceExt as _;
-
+pub use definitions::{Definition, crds, definitions};
 pub use policy::{
     ClusterImageAdmissionPolicy, ClusterImageAdmissionPolicySpec, ClusterMatch, ErrorAction, ErrorRules,
     ImageAdmissionPolicy, ImageAdmissionPolicySpec, NamespacedMatch, PolicyAction, ReferenceRules,
@@ -15,8 +14,3 @@ pub use selector::{LabelSelector, SelectorOperator, SelectorRequirement};
 
 /// The version part of `apiVersion`.
 pub const VERSION: &str = "v1alpha1";
-
-/// Every definition that the API server needs, in the order in which they are installed.
-pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![ClusterImageAdmissionPolicy::crd(), ImageAdmissionPolicy::crd()]
-}

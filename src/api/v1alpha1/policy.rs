@@ -13,6 +13,7 @@ use super::LabelSelector;
     group = "tidewaiter.dev",
     version = "v1alpha1",
     kind = "ClusterImageAdmissionPolicy",
+    doc = "What a cluster demands of the images of its Pods.",
     plural = "clusterimageadmissionpolicies",
     shortname = "ciap",
     category = "tidewaiter",
@@ -55,6 +56,7 @@ pub struct ClusterImageAdmissionPolicySpec {
     group = "tidewaiter.dev",
     version = "v1alpha1",
     kind = "ImageAdmissionPolicy",
+    doc = "What a team demands of the images of its namespace's Pods, beside what the cluster demands.",
     plural = "imageadmissionpolicies",
     namespaced,
     shortname = "iap",
@@ -174,6 +176,7 @@ pub struct ReferenceRules {
     #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 128)))]
     pub deny_tags: Option<Vec<String>>,
     /// Digests that may not run, under whatever name: `sha256:` and 64, or `sha512:` and 128 hex digits.
+    /// An image that is written with a sha512 digest cannot be compared with sha256 digests and fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024), inner(length(min = 71, max = 135)))]
     pub deny_digests: Option<Vec<String>>,
