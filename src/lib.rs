@@ -25,6 +25,7 @@
 //! can be replayed.
 
 pub mod api;
+pub mod cluster;
 pub mod decision;
 pub mod evidence;
 pub mod files;
