@@ -440,6 +440,13 @@ const MAPS: [&str; 7] = [
     "/onError",
 ];
 
+/// A policy that fails for every image wherever it could match, for the time in which nobody knows
+/// what the policy of that name demands. `problem` says why; messages repeat it.
+pub fn unknown(id: PolicyId, problem: impl Into<String>) -> Policy {
+    let field = FieldError { path: String::new(), value: String::new(), problem: problem.into() };
+    unreadable(id, 0, &Value::Null, CompileError { fields: vec![field] })
+}
+
 /// The policy that stands for a document that cannot be read: it fails, with the document's own
 /// action where that is readable, for all that the document could match. Every part of `match` that
 /// cannot be read counts as matching everything, an empty list of images and a missing namespace included.

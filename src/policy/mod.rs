@@ -14,7 +14,7 @@ mod tags;
 #[cfg(test)]
 mod tests;
 
-pub use compile::{CompileError, FieldError, Reading, read};
+pub use compile::{CompileError, FieldError, Reading, read, unknown};
 pub use matching::{NamespaceLabels, Subject};
 pub use model::{Action, OnError, Policy, PolicyId, PolicyKind, Requirement};
 pub use selector::{LabelSource, Selector};
