@@ -149,17 +149,20 @@ impl Metrics {
             .observe(sample.duration.as_secs_f64());
     }
 
-    /// A policy's check judged an image.
+    /// A policy's check judged an image; no policy where the result is about there being none.
     pub fn check_result(
         &self,
-        policy: &str,
+        policy: Option<&str>,
         check: &'static str,
         verdict: &'static str,
         action: &'static str,
     ) {
-        // OK because nothing that holds this lock can panic
-        let known = self.policy_labels.lock().unwrap().contains(policy);
-        let policy = if known { policy } else { OTHER };
+        let policy = match policy {
+            None => "none",
+            // OK because nothing that holds this lock can panic
+            Some(policy) if self.policy_labels.lock().unwrap().contains(policy) => policy,
+            Some(_) => OTHER,
+        };
         self.check_results.with_label_values(&[policy, check, verdict, action]).inc();
     }
 

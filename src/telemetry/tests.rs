@@ -44,10 +44,10 @@ fn labels_that_strangers_choose_have_a_bounded_number_of_values() {
         };
         metrics.review(&sample);
         metrics.registry_request(&format!("r{number}.example.com"), "resolve", "ok", Duration::ZERO);
-        metrics.check_result(&format!("policy{number}"), "Digest", "Satisfied", "Deny");
+        metrics.check_result(Some(&format!("policy{number}")), "Digest", "Satisfied", "Deny");
     }
     metrics.registry_request("registry.example.com", "resolve", "ok", Duration::ZERO);
-    metrics.check_result("known", "Digest", "Satisfied", "Deny");
+    metrics.check_result(Some("known"), "Digest", "Satisfied", "Deny");
     let text = metrics.encode();
     let series = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
     assert_eq!(series("tidewaiter_reviews_total{"), 1, "{text}");
@@ -60,7 +60,7 @@ fn labels_that_strangers_choose_have_a_bounded_number_of_values() {
 fn the_series_of_a_policy_that_is_gone_are_gone() {
     let metrics = Metrics::new([]);
     metrics.set_policies([("ClusterImageAdmissionPolicy", "old".to_owned(), true)]);
-    metrics.check_result("old", "Digest", "Satisfied", "Deny");
+    metrics.check_result(Some("old"), "Digest", "Satisfied", "Deny");
     assert!(metrics.encode().contains("policy=\"old\""));
     metrics.set_policies([("ClusterImageAdmissionPolicy", "new".to_owned(), false)]);
     let text = metrics.encode();
