@@ -15,6 +15,7 @@
 //! review: api image workload evidence policy decision
 //! files: api image workload evidence policy decision review::ports review::credentials
 //! registry: api image workload evidence policy decision review::ports review::credentials
+//! cluster: api image workload evidence policy decision review::ports review::credentials
 //! telemetry:
 //! webhook: api workload decision review telemetry
 //! cli: *
@@ -25,6 +26,7 @@
 //! can be replayed.
 
 pub mod api;
+pub mod cli;
 pub mod cluster;
 pub mod decision;
 pub mod evidence;

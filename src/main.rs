@@ -1,7 +1,7 @@
-//! The program; the library beside it holds everything.
+//! The `tidewaiter` program: see `tidewaiter --help`.
 
-fn main() {
-    for c in tidewaiter::api::v1alpha1::crds() {
-        println!("---\n{}", serde_saphyr::to_string(&c).unwrap());
-    }
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tidewaiter::cli::main()
 }

@@ -1,0 +1,364 @@
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    thread::available_parallelism,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use futures::future::{BoxFuture, FutureExt as _, select_all};
+use tokio::{
+    runtime::Handle,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+    task::JoinHandle,
+};
+
+use super::{
+    ports::{SystemClock, UnknownNamespaces},
+    report::Telemetry,
+    settings::{ImagePullSecrets, Settings, Surroundings},
+};
+use crate::{
+    cluster::{self, ClusterNamespaces, ClusterPullSecrets, NoPullSecrets, WatchState, WatchedPolicies},
+    files::{FiledPolicy, PolicyDirectory, Reload},
+    review::{
+        Reviewer,
+        ports::{Namespaces, Policies, PullSecrets},
+    },
+    telemetry::{DecisionLog, LogFormat, Metrics, start_logging},
+    webhook::{
+        Admission,
+        health::{self, Readiness},
+        routes,
+        server::{ListenError, Server},
+        tls::Certificate,
+    },
+};
+
+/// How often the certificate's files are looked at.
+const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(1);
+/// Probes and Prometheus keep no more than one thread busy.
+const HEALTH_WORKERS: usize = 1;
+
+/// Run the webhook.
+///
+/// Answers the API server's AdmissionReviews on --listen over HTTPS (/mutate, /validate and
+/// /validate-policy), and probes and Prometheus on --health-listen (/livez, /readyz and /metrics).
+/// Decisions go to standard output, one per line, and the program's own log to standard error.
+///
+/// On SIGTERM it reports not ready, goes on serving for --shutdown-delay, answers what is under way
+/// and exits with 0. A second signal ends it at once.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Where the API server reaches the webhook.
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8443")]
+    listen: SocketAddr,
+    /// Where probes and Prometheus reach it, without TLS.
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    health_listen: SocketAddr,
+    /// The certificate chain in PEM, the webhook's own first. Read again when it changes.
+    #[arg(long, value_name = "FILE")]
+    tls_cert: PathBuf,
+    /// Its private key in PEM, unencrypted. Read again when it changes.
+    #[arg(long, value_name = "FILE")]
+    tls_key: PathBuf,
+    /// Policies from a file or directory instead of the cluster. Read again when something changes.
+    /// May be given several times.
+    #[arg(long, value_name = "PATH")]
+    policies: Vec<PathBuf>,
+    /// The settings file: digest pinning, registries, credentials.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The cluster to follow; as kubectl finds it if absent, or the one that this Pod runs in.
+    #[arg(long, value_name = "FILE", conflicts_with = "without_cluster")]
+    kubeconfig: Option<PathBuf>,
+    /// Ask no cluster: policies come from --policies, namespaces' labels are unknown, so that a policy
+    /// that selects by them refuses what it could match, and no Secret is read.
+    #[arg(long, requires = "policies")]
+    without_cluster: bool,
+    /// Seconds to go on serving after SIGTERM, until nobody sends requests any more.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    shutdown_delay: u64,
+    /// Threads that answer reviews; one per core if absent.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    workers: Option<u16>,
+    /// How decisions and log lines are written.
+    #[arg(long, value_enum, default_value_t)]
+    log_format: Format,
+    /// What is logged: error, warn, info, debug, or a filter such as info,tidewaiter=debug.
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    log_level: String,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tidewaiter serve --tls-cert tls.crt --tls-key tls.key
+  tidewaiter serve --tls-cert tls.crt --tls-key tls.key --policies policies/ --without-cluster";
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Format {
+    /// One JSON object per line.
+    #[default]
+    Json,
+    /// For people.
+    Text,
+}
+
+/// The webhook's two listeners at work.
+pub struct Webhook {
+    reviews: Server,
+    health: Server,
+}
+
+/// What a webhook is made of.
+pub struct Parts {
+    pub listen: SocketAddr,
+    pub health_listen: SocketAddr,
+    pub workers: usize,
+    pub certificate: Arc<Certificate>,
+    pub reviewer: Arc<Reviewer>,
+    pub telemetry: Arc<Telemetry>,
+    pub readiness: Arc<Readiness>,
+}
+
+impl Webhook {
+    /// Starts to answer. Must be called inside a tokio runtime, on which reviews that must wait do so.
+    pub fn start(parts: Parts) -> Result<Self, ListenError> {
+        let Parts { telemetry, readiness, reviewer, .. } = parts;
+        let metrics = telemetry.metrics().clone();
+        let admission = Arc::new(Admission::new(reviewer, telemetry.clone(), Handle::current()));
+        let tls = parts.certificate.server_config();
+        let health =
+            Server::start(parts.health_listen, None, HEALTH_WORKERS, health::configure(readiness, metrics))?;
+        let reviews =
+            Server::start(parts.listen, Some(tls), parts.workers, routes::configure(admission, telemetry))?;
+        Ok(Self { reviews, health })
+    }
+
+    /// Where reviews are answered.
+    pub fn address(&self) -> SocketAddr {
+        self.reviews.address()
+    }
+
+    /// Where health and metrics are.
+    pub fn health_address(&self) -> SocketAddr {
+        self.health.address()
+    }
+
+    /// Answers what is under way and takes nothing new. Probes are answered to the end.
+    pub async fn drain(&self) {
+        self.reviews.drain().await;
+        self.health.drain().await;
+    }
+
+    /// Waits until a listener ends that nobody has told to.
+    async fn ended(&mut self) -> anyhow::Error {
+        let ended = tokio::select! {
+            ended = self.reviews.ended() => ended,
+            ended = self.health.ended() => ended,
+        };
+        ended.err().map_or_else(|| anyhow::anyhow!("a listener ended"), anyhow::Error::from)
+    }
+}
+
+/// Policies, namespaces and pull secrets, and the tasks without which they go stale.
+struct Sources {
+    policies: Arc<dyn Policies>,
+    namespaces: Arc<dyn Namespaces>,
+    pull_secrets: Arc<dyn PullSecrets>,
+    tasks: Vec<BoxFuture<'static, ()>>,
+}
+
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let format = match args.log_format {
+        Format::Json => LogFormat::Json,
+        Format::Text => LogFormat::Text,
+    };
+    start_logging(format, &args.log_level)
+        .map_err(|error| anyhow::anyhow!("--log-level {:?}: {error}", args.log_level))?;
+    let settings = Settings::read(args.config.as_deref())?;
+    let log = DecisionLog::start(format, io::stdout()).context("cannot start the decision log")?;
+    let telemetry = Telemetry::new(Metrics::new(settings.registry_hosts()), log);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(serve(args, settings, telemetry));
+    // Look-ups that nobody waits for any more are not waited for either.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn serve(args: Args, settings: Settings, telemetry: Arc<Telemetry>) -> anyhow::Result<ExitCode> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let readiness = Arc::new(Readiness::default());
+    let certificate = Certificate::open(args.tls_cert.clone(), args.tls_key.clone())?;
+    let mut sources = sources(&args, &settings, &telemetry, &readiness).await?;
+    sources.tasks.push(watch_certificate(certificate.clone(), telemetry.metrics().clone()));
+
+    let Sources { policies, namespaces, pull_secrets, tasks } = sources;
+    let surroundings = Surroundings { policies, namespaces, pull_secrets, clock: Arc::new(SystemClock) };
+    let reviewer = settings.reviewer(surroundings, telemetry.clone(), &Handle::current())?;
+    let cores = available_parallelism().map_or(1, usize::from);
+    let mut webhook = Webhook::start(Parts {
+        listen: args.listen,
+        health_listen: args.health_listen,
+        workers: args.workers.map_or(cores, usize::from),
+        certificate,
+        reviewer: Arc::new(reviewer),
+        telemetry,
+        readiness: readiness.clone(),
+    })?;
+    readiness.met("listening");
+    tracing::info!(reviews = %webhook.address(), health = %webhook.health_address(), "serving");
+
+    tokio::select! {
+        () = either(&mut terminated, &mut interrupted) => {}
+        error = webhook.ended() => return Err(error),
+        _ = select_all(tasks) => anyhow::bail!("a task that must run for ever has ended; see the log"),
+    }
+    readiness.unmet("listening", "shutting down");
+    tracing::info!(
+        seconds = args.shutdown_delay,
+        "signal received: not ready any more, serving on for a while"
+    );
+    let since = Instant::now();
+    let wind_down = async {
+        tokio::time::sleep(Duration::from_secs(args.shutdown_delay)).await;
+        webhook.drain().await;
+    };
+    tokio::select! {
+        () = wind_down => {
+            tracing::info!(seconds = since.elapsed().as_secs(), "drained");
+            Ok(ExitCode::SUCCESS)
+        }
+        () = either(&mut terminated, &mut interrupted) => anyhow::bail!("second signal: ended at once"),
+    }
+}
+
+async fn either(one: &mut Signal, other: &mut Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
+}
+
+async fn sources(
+    args: &Args,
+    settings: &Settings,
+    telemetry: &Arc<Telemetry>,
+    readiness: &Arc<Readiness>,
+) -> anyhow::Result<Sources> {
+    let runtime = Handle::current();
+    let mut tasks = Vec::new();
+    let client = match args.without_cluster {
+        true => None,
+        false => Some(cluster::client(args.kubeconfig.as_deref()).await?),
+    };
+    let policies: Arc<dyn Policies> = match (&client, args.policies.is_empty()) {
+        (_, false) => {
+            let (policies, task) = filed_policies(args.policies.clone(), telemetry.clone())?;
+            tasks.push(task);
+            policies
+        }
+        (Some(client), true) => {
+            let (policies, task) = WatchedPolicies::start(client.clone(), telemetry.clone(), &runtime);
+            tasks.push(end(task));
+            tasks.push(follow("policies", policies.state(), readiness.clone()));
+            policies
+        }
+        (None, true) => anyhow::bail!("--without-cluster needs --policies"),
+    };
+    let namespaces: Arc<dyn Namespaces> = match &client {
+        Some(client) => {
+            let (namespaces, task) = ClusterNamespaces::start(client.clone(), &runtime);
+            tasks.push(end(task));
+            tasks.push(follow("namespaces", namespaces.state(), readiness.clone()));
+            namespaces
+        }
+        None => Arc::new(UnknownNamespaces),
+    };
+    let pull_secrets: Arc<dyn PullSecrets> = match (client, settings.pull_secrets()) {
+        (Some(client), ImagePullSecrets::Use) => Arc::new(ClusterPullSecrets::new(client, runtime)),
+        (None, _) | (_, ImagePullSecrets::Ignore) => Arc::new(NoPullSecrets),
+    };
+    Ok(Sources { policies, namespaces, pull_secrets, tasks })
+}
+
+/// The policies of files, and the task that reads them again.
+fn filed_policies(
+    paths: Vec<PathBuf>,
+    telemetry: Arc<Telemetry>,
+) -> anyhow::Result<(Arc<dyn Policies>, BoxFuture<'static, ()>)> {
+    let (directory, found) = PolicyDirectory::open(paths)?;
+    let directory = Arc::new(directory);
+    telemetry.policies(&directory.current());
+    report_files(&found);
+    let policies = directory.clone();
+    let hear = move |reload| match reload {
+        Reload::Changed(found) => {
+            telemetry.policies(&policies.current());
+            report_files(&found);
+        }
+        Reload::Failed(error) => {
+            tracing::error!(%error, "the policies cannot be read; those read before stay in force");
+        }
+        Reload::Unchanged => {}
+    };
+    Ok((directory.clone(), end(tokio::spawn(directory.watch(hear)))))
+}
+
+fn report_files(found: &[FiledPolicy]) {
+    tracing::info!(policies = found.len(), "policies are in force");
+    for FiledPolicy { place, policy, warnings } in found {
+        let id = policy.id();
+        if let Some(error) = policy.compile_error() {
+            tracing::error!(%place, policy = %id, %error, "a policy cannot be read and fails for all it could match");
+        }
+        for warning in warnings {
+            tracing::warn!(%place, policy = %id, "{warning}");
+        }
+    }
+}
+
+/// Keeps the readiness condition `name` as `state` has it.
+fn follow(
+    name: &'static str,
+    mut state: watch::Receiver<WatchState>,
+    readiness: Arc<Readiness>,
+) -> BoxFuture<'static, ()> {
+    readiness.unmet(name, "not listed yet");
+    end(tokio::spawn(async move {
+        loop {
+            match &*state.borrow_and_update() {
+                WatchState::Listing => readiness.unmet(name, "not listed yet"),
+                WatchState::Ready => readiness.met(name),
+                WatchState::Failing(why) => readiness.unmet(name, why.clone()),
+            }
+            if state.changed().await.is_err() {
+                return;
+            }
+        }
+    }))
+}
+
+fn watch_certificate(certificate: Arc<Certificate>, metrics: Arc<Metrics>) -> BoxFuture<'static, ()> {
+    end(tokio::spawn(certificate.watch(CERTIFICATE_INTERVAL, move |read| {
+        metrics.certificate_reloaded(read.is_ok());
+        match read {
+            Ok(()) => tracing::info!("the certificate is new"),
+            Err(error) => {
+                tracing::error!(%error, "the new certificate cannot be used; the last good one stays in use");
+            }
+        }
+    })))
+}
+
+/// Comes to an end when the task does, however it does.
+fn end<T: Send + 'static>(task: JoinHandle<T>) -> BoxFuture<'static, ()> {
+    task.map(drop).boxed()
+}

@@ -1,0 +1,128 @@
+use std::{fs, path::Path, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use ipnet::IpNet;
+use serde::Deserialize;
+use tokio::runtime::Handle;
+
+use crate::{
+    decision::Unmatched,
+    files,
+    registry::{Registries, RegistryEntry, RegistrySettings, Timeouts},
+    review::{
+        DigestPinning, Ports, ReviewSettings, Reviewer, Workloads,
+        credentials::Keyring,
+        ports::{CacheObserver, Clock, Namespaces, Policies, PullSecrets, RegistryObserver},
+    },
+};
+
+/// The longest that a tag may be believed without asking again, in seconds.
+const LONGEST_TAG_CACHE: u64 = 3600;
+
+/// What an operator settles once for the whole process: the settings file, read and checked.
+///
+/// It is read at the start and not again. Every field may be absent; what that means is the field's
+/// default. `docs/settings.md` is its page.
+#[derive(Debug, Default)]
+pub struct Settings {
+    review: ReviewSettings,
+    pull_secrets: ImagePullSecrets,
+    registries: RegistrySettings,
+    operator: Keyring,
+}
+
+/// Whether credentials that objects bring are used.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+pub enum ImagePullSecrets {
+    /// Those of the Pod and of its ServiceAccount, from the Pod's own namespace.
+    #[default]
+    Use,
+    /// Never: the webhook then reads no Secret.
+    Ignore,
+}
+
+/// The file as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct SettingsFile {
+    digest_pinning: DigestPinning,
+    unmatched_images: Unmatched,
+    workloads: Workloads,
+    image_pull_secrets: ImagePullSecrets,
+    tag_cache_seconds: Option<u64>,
+    docker_config: Option<PathBuf>,
+    registries: Vec<RegistryEntry>,
+    cluster_ranges: Vec<IpNet>,
+    timeouts: Timeouts,
+}
+
+/// What a reviewer works with, beside registries and caches.
+pub struct Surroundings {
+    pub policies: Arc<dyn Policies>,
+    pub namespaces: Arc<dyn Namespaces>,
+    pub pull_secrets: Arc<dyn PullSecrets>,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Settings {
+    /// Reads the file at `path`; without one, everything is as by default.
+    pub fn read(path: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let mut documents = files::read(path)?;
+        let document = documents.pop().with_context(|| format!("{}: holds no document", path.display()))?;
+        anyhow::ensure!(documents.is_empty(), "{}: wanted one document", path.display());
+        let file: SettingsFile = serde_path_to_error::deserialize(document.value)
+            .map_err(|error| anyhow::anyhow!("{}: {}: {}", document.place, error.path(), error.inner()))?;
+        Self::new(file).with_context(|| document.place.to_string())
+    }
+
+    fn new(file: SettingsFile) -> anyhow::Result<Self> {
+        let mut review = ReviewSettings {
+            digest_pinning: file.digest_pinning,
+            unmatched_images: file.unmatched_images,
+            workloads: file.workloads,
+            ..Default::default()
+        };
+        if let Some(seconds) = file.tag_cache_seconds {
+            anyhow::ensure!(seconds <= LONGEST_TAG_CACHE, "tagCacheSeconds: wanted 0 to {LONGEST_TAG_CACHE}");
+            review.tag_cache = Duration::from_secs(seconds);
+        }
+        let operator = match &file.docker_config {
+            None => Keyring::default(),
+            Some(path) => {
+                let json = fs::read(path)
+                    .with_context(|| format!("dockerConfig: cannot read {}", path.display()))?;
+                Keyring::from_docker_config(&json)
+                    .with_context(|| format!("dockerConfig: cannot use {}", path.display()))?
+            }
+        };
+        let SettingsFile { registries, cluster_ranges, timeouts, .. } = file;
+        let registries = RegistrySettings { registries, cluster_ranges, timeouts };
+        registries.check()?;
+        Ok(Self { review, pull_secrets: file.image_pull_secrets, registries, operator })
+    }
+
+    /// Whether credentials that objects bring are used.
+    pub fn pull_secrets(&self) -> ImagePullSecrets {
+        self.pull_secrets
+    }
+
+    /// The registries that have a label of their own in metrics.
+    pub fn registry_hosts(&self) -> impl Iterator<Item = String> {
+        self.registries.registries.iter().map(|entry| entry.host.clone())
+    }
+
+    /// A reviewer by these settings. Look-ups run on `runtime`.
+    pub fn reviewer(
+        &self,
+        surroundings: Surroundings,
+        observer: Arc<impl CacheObserver + RegistryObserver>,
+        runtime: &Handle,
+    ) -> anyhow::Result<Reviewer> {
+        let registries = Registries::new(self.registries.clone(), self.operator.clone(), observer.clone())?;
+        let Surroundings { policies, namespaces, pull_secrets, clock } = surroundings;
+        let resolver = Arc::new(registries);
+        let ports = Ports { policies, namespaces, pull_secrets, resolver, clock, observer };
+        Ok(Reviewer::new(ports, self.review, runtime.clone()))
+    }
+}
