@@ -2,5 +2,8 @@
 
 pub mod apiserver;
 pub mod certs;
+pub mod hostile;
 pub mod process;
+pub mod registry;
+pub mod tokens;
 pub mod tools;
