@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::{
     cluster::{PoliciesObserver, PublishedPolicies},
     decision::CheckResult,
+    image::Digest,
     policy::PolicySet,
     review::{
         Stage,
@@ -69,7 +70,7 @@ impl Reporter for Telemetry {
             pointer: &image.pointer,
             image: &image.image,
             reference: image.reference.as_ref().map(ToString::to_string),
-            digest: image.digest.as_ref().map(|digest| digest.as_str()),
+            digest: image.digest.as_ref().map(Digest::as_str),
             detail: image.detail.as_deref(),
             results: image.results.iter().map(result).collect(),
         });

@@ -3,6 +3,7 @@
 //! One test program, so that its tests share one API server. What a test needs from outside is found
 //! by `support::tools`; `make test` provides it, and without it such a test is skipped, visibly.
 
+mod admission;
 mod apiserver;
 mod definitions_on_disk;
 mod openapi;
