@@ -37,7 +37,7 @@ bench-quick: ## Measure briefly: shows that the benchmarks run, not how fast
 	$(CARGO) bench --locked --bench '*' -- --quick
 
 play: ## Start a real API server with Tidewaiter's webhooks, and try it with kubectl (Ctrl-C ends it)
-	@$(CARGO) build --locked --example play
+	@$(CARGO) build --locked --bin tidewaiter --example play
 	@$(WITH_TOOLS) $(CARGO) run --quiet --locked --example play
 
 tools: ## Build the programs that the tests run against, and print where they are

@@ -9,7 +9,9 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tidewaiter::workload::{WorkloadKind, image_paths};
 
-pub use walk::{ImageField, image_fields, roots};
+use walk::{ImageField, image_fields, roots};
+
+use crate::support::apiserver::ApiServer;
 
 /// Kinds that carry images which run nowhere: lists of what we know, and what a node reports.
 fn is_known_not_to_run(group: &str, kind: &str) -> bool {
@@ -55,6 +57,15 @@ pub fn disagreements(document: &Value, kinds: &[WorkloadKind]) -> Vec<String> {
         disagreements.extend(unseen.chain(gone));
     }
     disagreements
+}
+
+#[tokio::test]
+async fn every_image_that_a_real_api_server_knows_of_is_extracted() {
+    let Some(server) = ApiServer::shared().await else { return };
+    let ask =
+        http::Request::get("/openapi/v2").header("accept", "application/json").body(Vec::new()).unwrap();
+    let document: Value = server.client().await.request(ask).await.unwrap();
+    assert_eq!(disagreements(&document, &WorkloadKind::ALL), Vec::<String>::new());
 }
 
 /// How references look in the two versions of the format.

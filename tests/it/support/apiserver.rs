@@ -181,6 +181,11 @@ impl ApiServer {
         &self.kubeconfig
     }
 
+    /// The `kubectl` that fits it.
+    pub fn kubectl_program(&self) -> &Path {
+        &self.programs.kubectl
+    }
+
     /// A client for its administrator. It belongs to the runtime of the test that asks for it.
     pub async fn client(&self) -> Client {
         let file = Kubeconfig::read_from(&self.kubeconfig).unwrap();

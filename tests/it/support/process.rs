@@ -73,7 +73,14 @@ pub fn directory(name: &str) -> io::Result<PathBuf> {
 
 /// Our own program, as a command that may be given to [`Guarded::start`].
 pub fn tidewaiter() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_tidewaiter"))
+    // Cargo tells tests where it is. An example finds it beside its own directory.
+    match option_env!("CARGO_BIN_EXE_tidewaiter") {
+        Some(path) => Command::new(path),
+        None => {
+            let example = std::env::current_exe().unwrap();
+            Command::new(example.ancestors().nth(2).unwrap().join("tidewaiter"))
+        }
+    }
 }
 
 impl Guarded {
@@ -198,6 +205,7 @@ pub fn free_port() -> io::Result<u16> {
     Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
+#[cfg(test)]
 mod tests {
     use std::io::BufRead as _;
 

@@ -292,6 +292,7 @@ fn asked(line: &str) -> Option<String> {
     Some(format!("{request} {status}"))
 }
 
+#[cfg(test)]
 mod tests {
     use rstest::rstest;
 
