@@ -17,6 +17,8 @@ mod namespaces;
 mod policies;
 mod pull_secrets;
 mod standing;
+#[cfg(test)]
+mod testing;
 mod watch;
 
 pub use client::{ClientError, client};

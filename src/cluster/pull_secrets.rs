@@ -206,13 +206,14 @@ async fn secrets_of(
         return Ok(None);
     }
     let api: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
-    let account = api.get_opt(name).await;
-    let account =
-        account.map_err(|error| refused(&format!("ServiceAccount {namespace}/{name}"), &error.into()))?;
-    Ok(account.map(|account| {
-        let secrets = account.image_pull_secrets.unwrap_or_default();
-        secrets.into_iter().map(|secret| secret.name.into()).collect()
-    }))
+    match api.get(name).await.map_err(Failure::from) {
+        Ok(account) => {
+            let secrets = account.image_pull_secrets.unwrap_or_default();
+            Ok(Some(secrets.into_iter().map(|secret| secret.name.into()).collect()))
+        }
+        Err(failure) if failure.code() == Some(404) => Ok(None),
+        Err(failure) => Err(refused(&format!("ServiceAccount {namespace}/{name}"), &failure)),
+    }
 }
 
 /// What became of one Secret.

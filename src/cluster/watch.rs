@@ -244,11 +244,15 @@ where
     }
 }
 
-/// Whether nothing was missed, so that the watch can go on where it was: not if the API server has
-/// forgotten that version (410) or the whole resource (404), nor if an event could not be read.
+/// Whether nothing was missed, so that the watch can go on where it was: after a broken connection, or
+/// where the API server is in trouble itself. Not if it has forgotten that version (410) or the whole
+/// resource (404), nor if an event could not be read; kube reports that as a status without a code.
 fn can_resume(failure: &Failure) -> bool {
-    let unread = matches!(failure, Failure::Malformed(_) | Failure::Client(kube::Error::SerdeError(_)));
-    !unread && !matches!(failure.code(), Some(404 | 410))
+    match (failure, failure.code()) {
+        (Failure::Malformed(_) | Failure::Client(kube::Error::SerdeError(_)), _) => false,
+        (_, Some(code)) => code == 429 || code >= 500,
+        (_, None) => true,
+    }
 }
 
 fn version_of(object: &impl Resource) -> Result<String, Failure> {
