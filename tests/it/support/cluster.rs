@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Tells the API server to ask Tidewaiter; in the repository as users apply it.
 const WEBHOOKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/kubernetes/webhooks.yaml");
 
+/// What it may do there, and as whom; in the repository as users apply it.
+const RIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/kubernetes/rbac.yaml");
+
 /// An API server with our definitions and webhooks, our program, and a registry. Dropping it stops all.
 pub struct Cluster {
     pub api: ApiServer,
@@ -67,7 +70,8 @@ impl Cluster {
         let api = ApiServer::start().await?;
         api.apply_crds().await;
         let authority = Authority::new("the authority of the webhook");
-        let webhook = serve(&api, &registry, &authority, settings);
+        let kubeconfig = kubeconfig(&api).await;
+        let webhook = serve(&kubeconfig, &registry, &authority, settings);
         let started = process::wait_for(PATIENCE, || addresses(&webhook.log()));
         let Some((reviews, health)) = started else { panic!("it does not serve: {}", webhook.log()) };
         let digest = registry.push("shop/web", "1.4").await;
@@ -149,7 +153,19 @@ impl Cluster {
     }
 }
 
-fn serve(api: &ApiServer, registry: &Registry, authority: &Authority, settings: Value) -> Guarded {
+/// A kubeconfig with the rights that users are told to give it, and no more.
+async fn kubeconfig(api: &ApiServer) -> String {
+    let said = api.kubectl(&["apply", "-f", RIGHTS]).await;
+    assert!(said.success, "{said:?}");
+    let token = api.kubectl(&["-n", "tidewaiter", "create", "token", "tidewaiter"]).await;
+    assert!(token.success, "{token:?}");
+    let admin = fs::read_to_string(api.kubeconfig()).unwrap();
+    let mut config: Value = serde_json::from_str(&admin).unwrap();
+    config["users"][0]["user"] = json!({"token": token.stdout.trim()});
+    config.to_string()
+}
+
+fn serve(kubeconfig: &str, registry: &Registry, authority: &Authority, settings: Value) -> Guarded {
     let directory = process::directory("tidewaiter").unwrap();
     let serving = authority.server(&["127.0.0.1"]);
     let mut all = json!({"registries": [
@@ -172,7 +188,7 @@ fn serve(api: &ApiServer, registry: &Registry, authority: &Authority, settings: 
         .arg("--config")
         .arg(write("settings.json", &all.to_string()))
         .arg("--kubeconfig")
-        .arg(api.kubeconfig());
+        .arg(write("kubeconfig", kubeconfig));
     Guarded::start(&command, directory).unwrap()
 }
 
