@@ -3,6 +3,7 @@
 
 mod moved;
 mod policies;
+mod pull_secrets;
 mod refusals;
 mod workloads;
 

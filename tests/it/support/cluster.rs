@@ -17,7 +17,7 @@ use super::{
     apiserver::{ApiServer, Said},
     certs::Authority,
     process::{self, Guarded},
-    registry::{Options, Registry},
+    registry::{Access, Options, Registry},
 };
 
 /// The registry's name in manifests and policies. Tidewaiter knows where it is: on loopback.
@@ -34,6 +34,8 @@ const RIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/kubernetes/r
 pub struct Cluster {
     pub api: ApiServer,
     pub registry: Arc<Registry>,
+    /// A registry that shows nothing without a token, with the image `shop/private:1`.
+    pub private: Registry,
     pub authority: Authority,
     /// What `shop/web:1.4` stands for.
     pub digest: Digest,
@@ -67,16 +69,18 @@ impl Cluster {
     /// The same, with further fields in Tidewaiter's settings.
     pub async fn start_with(settings: Value) -> Option<Self> {
         let registry = Arc::new(Registry::start(Options::default()).await?);
+        let private = Registry::start(Options { access: Access::Token, tls: None }).await?;
+        private.push("shop/private", "1").await;
         let api = ApiServer::start().await?;
         api.apply_crds().await;
         let authority = Authority::new("the authority of the webhook");
         let kubeconfig = kubeconfig(&api).await;
-        let webhook = serve(&kubeconfig, &registry, &authority, settings);
+        let webhook = serve(&kubeconfig, [&registry, &private], &authority, settings);
         let started = process::wait_for(PATIENCE, || addresses(&webhook.log()));
         let Some((reviews, health)) = started else { panic!("it does not serve: {}", webhook.log()) };
         let digest = registry.push("shop/web", "1.4").await;
         registry.push("shop/web", "latest").await;
-        let this = Self { api, registry, authority, webhook, health, digest };
+        let this = Self { api, registry, private, authority, webhook, health, digest };
         this.until_ready().await;
         this.register(&reviews).await;
         Some(this)
@@ -165,12 +169,18 @@ async fn kubeconfig(api: &ApiServer) -> String {
     config.to_string()
 }
 
-fn serve(kubeconfig: &str, registry: &Registry, authority: &Authority, settings: Value) -> Guarded {
+fn serve(
+    kubeconfig: &str,
+    [registry, private]: [&Registry; 2],
+    authority: &Authority,
+    settings: Value,
+) -> Guarded {
     let directory = process::directory("tidewaiter").unwrap();
     let serving = authority.server(&["127.0.0.1"]);
     let mut all = json!({"registries": [
         {"host": HOST, "mirrors": [registry.host()]},
         {"host": registry.host(), "plainHttp": true, "allowPrivateAddresses": true},
+        {"host": private.host(), "plainHttp": true, "allowPrivateAddresses": true},
     ]});
     all.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
     let write = |name: &str, content: &str| {
