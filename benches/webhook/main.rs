@@ -106,6 +106,8 @@ impl Reporter for Still {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    // The client takes the process's own; a second one is never asked for.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let quick = std::env::args().any(|argument| argument == "--quick");
     let turn = Duration::from_millis(if quick { 50 } else { 1500 });
     let directory = tempfile::tempdir()?;
