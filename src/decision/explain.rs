@@ -39,11 +39,16 @@ pub fn denial(decision: &Decision, refusal: Refusal<'_>) -> String {
         printable(refusal.name, 63),
         printable(refusal.decision_id, 40)
     );
+    let mut told: Option<&str> = None;
     for (at, failure) in failures.iter().enumerate() {
         let left = failures.len() - at;
         let reserve = if left == 1 { 0 } else { tail(left - 1).len() };
         let room = (DENIAL_LIMIT - reserve).saturating_sub(text.len());
-        let entry = entry(failure);
+        let mut entry = match told.replace(&failure.image.image) {
+            Some(image) if image == failure.image.image => String::new(),
+            _ => image_line(failure),
+        };
+        entry.push_str(&check_line(failure));
         if entry.len() <= room {
             text.push_str(&entry);
         } else if at == 0 {
@@ -134,10 +139,10 @@ fn failures(decision: &Decision, action: Action) -> Vec<Failure<'_>> {
     failures
 }
 
-/// What a denial says of one failure. The bounds of its parts leave room for all of them within
-/// [`DENIAL_LIMIT`]: one hostile name must not push the policy, the reason or the remedy out.
-fn entry(failure: &Failure<'_>) -> String {
-    let Failure { image, result, finding, places } = failure;
+/// The line of a denial that says which image, and where. Its bounds and those of [`check_line`] leave
+/// room for both within [`DENIAL_LIMIT`]: one hostile name must not push policy, reason or remedy out.
+fn image_line(failure: &Failure<'_>) -> String {
+    let Failure { image, places, .. } = failure;
     let mut text = format!("\n- image {}", printable(&image.image, 190));
     if let Some(digest) = image.digest.as_ref().filter(|digest| !text.contains(digest.as_str())) {
         text = format!("\n- image {} ({digest})", printable(&image.image, 110));
@@ -148,7 +153,12 @@ fn entry(failure: &Failure<'_>) -> String {
         // OK because writing to a String cannot fail
         write!(text, " and {} more places", places - 1).unwrap();
     }
-    format!("{text}\n  {}: {}", Source(result, 80), prose(finding, 120, 100))
+    text
+}
+
+/// The line of a denial that says which policy wants what of the image above.
+fn check_line(failure: &Failure<'_>) -> String {
+    format!("\n  {}: {}", Source(failure.result, 80), prose(failure.finding, 120, 100))
 }
 
 fn warning(failure: &Failure<'_>) -> String {

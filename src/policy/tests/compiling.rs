@@ -3,13 +3,14 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::image::{Digest, ImagePattern};
 
 const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
 fn patterns(policy: &Policy) -> (Vec<&str>, Vec<&str>) {
     (
-        policy.images.iter().map(|pattern| pattern.as_str()).collect(),
-        policy.exclude_images.iter().map(|pattern| pattern.as_str()).collect(),
+        policy.images.iter().map(ImagePattern::as_str).collect(),
+        policy.exclude_images.iter().map(ImagePattern::as_str).collect(),
     )
 }
 
@@ -48,13 +49,10 @@ fn every_field_of_a_clusters_policy_arrives() {
     else {
         panic!("{:?}", policy.requirements());
     };
-    assert_eq!(
-        allow.iter().map(|pattern| pattern.as_str()).collect::<Vec<_>>(),
-        ["registry.example.com/app"]
-    );
-    assert_eq!(deny.iter().map(|pattern| pattern.as_str()).collect::<Vec<_>>(), ["registry.example.com/old"]);
+    assert_eq!(allow.iter().map(ImagePattern::as_str).collect::<Vec<_>>(), ["registry.example.com/app"]);
+    assert_eq!(deny.iter().map(ImagePattern::as_str).collect::<Vec<_>>(), ["registry.example.com/old"]);
     assert_eq!(tags.iter().map(TagPattern::as_str).collect::<Vec<_>>(), ["latest", "*-dev"]);
-    assert_eq!(digests.iter().map(|digest| digest.as_str()).collect::<Vec<_>>(), [DIGEST]);
+    assert_eq!(digests.iter().map(Digest::as_str).collect::<Vec<_>>(), [DIGEST]);
 }
 
 #[test]
@@ -247,11 +245,11 @@ fn an_author_hears_of_everything_at_once() {
         @r#"
     metadata.name: the policy has no name
     spec.enforceAfter: "2027-01-01T00:00:00Z": it turns Warn or Audit into Deny: with action Deny it says nothing
-    spec.registries.allow[0]: the image pattern is empty
-    spec.registries.deny[0]: the image pattern is empty
+    spec.registries.allow[0]: the image pattern is empty: "**" is every image
+    spec.registries.deny[0]: the image pattern is empty: "**" is every image
     spec.references.denyTags[1]: ":": a tag has up to 128 letters, digits, "_", "." and "-"; "*" stands for any run of them
     spec.references.denyDigests[0]: "sha256:0": a sha256 digest has 64 lowercase hex digits
-    spec.match.images[1]: the image pattern is empty
+    spec.match.images[1]: the image pattern is empty: "**" is every image
     spec.match.excludeImages: "[]": an empty list says nothing: leave the field out
     "#
     );
