@@ -276,7 +276,7 @@ impl ApiServer {
     ///
     /// The test's own runtime goes on meanwhile, so that a webhook that it serves can answer.
     pub async fn kubectl_with(&self, args: &[&str], input: &str) -> Said {
-        let mut command = Command::new(&self.programs.kubectl);
+        let mut command = Command::new(self.kubectl_program());
         command
             .arg(flag("--kubeconfig", &self.kubeconfig))
             .arg(flag("--cache-dir", &self.server.directory().join("kubectl")))

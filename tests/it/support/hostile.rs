@@ -15,7 +15,7 @@ use std::{
 
 use tokio::{
     io::{self, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     task::{JoinHandle, JoinSet},
 };
 use tokio_rustls::TlsAcceptor;
@@ -244,7 +244,7 @@ async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, state: Arc
         let (acceptor, state) = (acceptor.clone(), state.clone());
         tasks.spawn(tokio::time::timeout(LIFETIME, async move {
             match acceptor {
-                None => serve(stream, false, &state, |stream| stream.set_zero_linger()).await,
+                None => serve(stream, false, &state, TcpStream::set_zero_linger).await,
                 Some(acceptor) => {
                     let stream = acceptor.accept(stream).await?;
                     serve(stream, true, &state, |stream| stream.get_ref().0.set_zero_linger()).await
