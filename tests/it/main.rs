@@ -9,4 +9,5 @@ mod definitions_on_disk;
 mod openapi;
 mod references;
 mod references_and_patterns;
+mod registry;
 mod support;
