@@ -5,6 +5,7 @@
 
 mod admission;
 mod apiserver;
+mod check;
 mod definitions_on_disk;
 mod openapi;
 mod references;
