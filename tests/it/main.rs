@@ -11,4 +11,5 @@ mod openapi;
 mod references;
 mod references_and_patterns;
 mod registry;
+mod serve;
 mod support;

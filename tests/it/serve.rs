@@ -1,0 +1,202 @@
+//! `tidewaiter serve` as an operator runs it: its listeners, its certificate and its end.
+
+use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::support::{
+    certs::{Authority, Issued},
+    process::{self, Guarded},
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Serving {
+    program: Guarded,
+    authority: Authority,
+    reviews: SocketAddr,
+    health: SocketAddr,
+}
+
+impl Serving {
+    /// With the gallery's house rules in force, and `delay` seconds between SIGTERM and the end.
+    fn start(delay: &str) -> Self {
+        let authority = Authority::new("the authority of the webhook");
+        let directory = process::directory("serve").unwrap();
+        write(&directory, &authority.server(&["127.0.0.1"]));
+        let mut command = process::tidewaiter();
+        command.args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--health-listen",
+            "127.0.0.1:0",
+            "--without-cluster",
+        ]);
+        command.args(["--shutdown-delay", delay, "--policies"]);
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/house-rules.yaml"));
+        command
+            .arg("--tls-cert")
+            .arg(directory.join("tls.crt"))
+            .arg("--tls-key")
+            .arg(directory.join("tls.key"));
+        let program = Guarded::start(&command, directory).unwrap();
+        let (reviews, health) = process::wait_for(PATIENCE, || {
+            let log = program.log();
+            let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let serving = lines.find(|line| line["message"] == "serving")?;
+            let address = |field: &str| serving[field].as_str()?.parse().ok();
+            Some((address("reviews")?, address("health")?))
+        })
+        .unwrap_or_else(|| panic!("it does not serve: {}", program.log()));
+        Self { program, authority, reviews, health }
+    }
+
+    /// A connection whose client would rather speak HTTP/2.
+    async fn connect(&self) -> TlsStream<TcpStream> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.authority.certificate().as_bytes()).unwrap()).unwrap();
+        let config =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let mut config = config.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let stream = TcpStream::connect(self.reviews).await.unwrap();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+    }
+
+    async fn certificate(&self) -> Vec<u8> {
+        self.connect().await.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+    }
+
+    async fn health(&self, path: &str) -> (u16, String) {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let answer = client.get(format!("http://{}{path}", self.health)).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    async fn until(&self, what: &str, mut question: impl AsyncFnMut() -> bool) {
+        let waited = async {
+            while !question().await {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let ended = tokio::time::timeout(PATIENCE, waited).await;
+        assert!(ended.is_ok(), "waited in vain until {what}: {}", self.program.log());
+    }
+}
+
+fn write(directory: &Path, issued: &Issued) {
+    fs::write(directory.join("tls.crt"), &issued.certificate).unwrap();
+    fs::write(directory.join("tls.key"), &issued.key).unwrap();
+}
+
+fn der(issued: &Issued) -> Vec<u8> {
+    CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap().to_vec()
+}
+
+fn client(serving: &Serving) -> reqwest::Client {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let trusted = reqwest::Certificate::from_pem(serving.authority.certificate().as_bytes()).unwrap();
+    reqwest::Client::builder().tls_certs_only([trusted]).no_proxy().build().unwrap()
+}
+
+#[tokio::test]
+async fn http_2_is_not_offered() {
+    let serving = Serving::start("0");
+    assert_eq!(serving.connect().await.get_ref().1.alpn_protocol(), Some(b"http/1.1".as_slice()));
+}
+
+#[tokio::test]
+async fn a_new_certificate_acts_and_half_of_one_does_not() {
+    let serving = Serving::start("0");
+    let directory = serving.program.directory();
+    let second = serving.authority.server(&["127.0.0.1"]);
+    write(directory, &second);
+    serving.until("the new certificate is shown", async || serving.certificate().await == der(&second)).await;
+
+    let third = serving.authority.server(&["127.0.0.1"]);
+    fs::write(directory.join("tls.crt"), &third.certificate).unwrap();
+    serving
+        .until("the mismatch is told", async || {
+            serving.health("/metrics").await.1.contains("certificate_reloads_total{outcome=\"failed\"} 1")
+        })
+        .await;
+    assert_eq!(serving.certificate().await, der(&second), "the last good pair stays");
+    fs::write(directory.join("tls.key"), &third.key).unwrap();
+    serving.until("the whole pair is shown", async || serving.certificate().await == der(&third)).await;
+}
+
+#[tokio::test]
+async fn the_end_is_announced_and_reviews_are_answered_until_then() {
+    let mut serving = Serving::start("3");
+    let _ = client(&serving);
+    assert_eq!(serving.health("/livez").await.0, 200);
+    assert_eq!(serving.health("/readyz").await.0, 200);
+    serving.program.signal("TERM");
+    serving
+        .until("it is not ready", async || {
+            serving.health("/readyz").await == (503, "[-] listening: shutting down\nnot ready\n".to_owned())
+        })
+        .await;
+    let url = format!("https://{}/validate?timeout=5s", serving.reviews);
+    let review = json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {
+            "uid": "1", "operation": "CREATE", "namespace": "default", "name": "web",
+            "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "userInfo": {"username": "alice"},
+            "object": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"},
+                "spec": {"containers": [{"name": "web", "image": "nginx:1.27"}]}},
+        },
+    });
+    let request =
+        client(&serving).post(&url).header("content-type", "application/json").body(review.to_string());
+    let answer: Value =
+        serde_json::from_slice(&request.send().await.unwrap().bytes().await.unwrap()).unwrap();
+    assert_eq!(answer["response"]["allowed"], false, "{answer}");
+    assert_eq!(
+        serving.program.wait(PATIENCE).and_then(|status| status.code()),
+        Some(0),
+        "{}",
+        serving.program.log()
+    );
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let mut serving = Serving::start("3600");
+    let _ = client(&serving);
+    serving.program.signal("TERM");
+    serving.until("it is not ready", async || serving.health("/readyz").await.0 == 503).await;
+    serving.program.signal("TERM");
+    assert_eq!(
+        serving.program.wait(PATIENCE).and_then(|status| status.code()),
+        Some(2),
+        "{}",
+        serving.program.log()
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_review_gets_its_status_over_tls_too() {
+    let serving = Serving::start("0");
+    let client = client(&serving);
+    let url = format!("https://{}/validate", serving.reviews);
+    let status = async |content_type: &str, body: Vec<u8>| {
+        let answer = client.post(&url).header("content-type", content_type).body(body).send().await;
+        answer.unwrap().status().as_u16()
+    };
+    assert_eq!(status("application/json", b"{".to_vec()).await, 400);
+    assert_eq!(status("text/plain", b"{}".to_vec()).await, 415);
+    assert_eq!(status("application/json", vec![b' '; (8 << 20) + 1]).await, 413);
+    assert_eq!(client.get(&url).send().await.unwrap().status(), 405);
+}
