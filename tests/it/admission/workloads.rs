@@ -77,6 +77,9 @@ async fn a_pod_of_a_deployment_that_was_stored_before_the_policy_is_still_judged
     let namespace = cluster.api.namespace("stored").await;
     let said = cluster.apply(&deployment(&namespace, FOREIGN, 0).to_string()).await;
     assert!(said.success, "{said:?}");
+    let replica_sets = ["-n", &namespace, "get", "replicasets", "-oname"];
+    let made = async || !cluster.api.kubectl(&replica_sets).await.stdout.is_empty();
+    cluster.until("the ReplicaSet is stored too", made).await;
     cluster.enforce(&house_rules(&namespace)).await;
 
     let said = cluster.api.kubectl(&["-n", &namespace, "scale", "deployment/web", "--replicas=1"]).await;
