@@ -1,6 +1,6 @@
 //! `tidewaiter serve` as an operator runs it: its listeners, its certificate and its end.
 
-use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{fs, net::SocketAddr, os::unix::fs::symlink, path::Path, sync::Arc, time::Duration};
 
 use rustls::{
     ClientConfig, RootCertStore,
@@ -132,6 +132,33 @@ async fn a_new_certificate_acts_and_half_of_one_does_not() {
     assert_eq!(serving.certificate().await, der(&second), "the last good pair stays");
     fs::write(directory.join("tls.key"), &third.key).unwrap();
     serving.until("the whole pair is shown", async || serving.certificate().await == der(&third)).await;
+}
+
+/// As the kubelet updates a volume: the files are links through `..data`, which is swapped as a whole.
+#[tokio::test]
+async fn a_swapped_directory_acts_like_new_files() {
+    let serving = Serving::start("0");
+    let directory = serving.program.directory();
+    let swap = |version: &str, issued: &Issued| {
+        fs::create_dir(directory.join(version)).unwrap();
+        write(&directory.join(version), issued);
+        symlink(version, directory.join("..data_tmp")).unwrap();
+        fs::rename(directory.join("..data_tmp"), directory.join("..data")).unwrap();
+    };
+    let second = serving.authority.server(&["127.0.0.1"]);
+    swap("..2", &second);
+    for name in ["tls.crt", "tls.key"] {
+        symlink(format!("..data/{name}"), directory.join("link")).unwrap();
+        fs::rename(directory.join("link"), directory.join(name)).unwrap();
+    }
+    serving
+        .until("the linked certificate is shown", async || serving.certificate().await == der(&second))
+        .await;
+    let third = serving.authority.server(&["127.0.0.1"]);
+    swap("..3", &third);
+    serving
+        .until("the swapped certificate is shown", async || serving.certificate().await == der(&third))
+        .await;
 }
 
 #[tokio::test]
