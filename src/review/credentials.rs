@@ -6,7 +6,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 
-use crate::image::ImageReference;
+use crate::image::{Glob, ImageReference};
 
 /// The largest docker configuration that is read, in bytes: the limit of a Kubernetes Secret.
 const CONFIG_LIMIT: usize = 1 << 20;
@@ -38,7 +38,8 @@ struct Entry {
 /// exact port; and the paths at or below one path.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Scope {
-    host: String,
+    labels: Vec<Glob>,
+    literal: bool,
     port: Option<String>,
     path: String,
 }
@@ -153,7 +154,7 @@ impl Keyring {
         }
         // Longest path first, then literal hosts before globs. The sort is stable.
         entries
-            .sort_by_key(|entry| (std::cmp::Reverse(entry.scope.path.len()), entry.scope.host.contains('*')));
+            .sort_by_key(|entry| (std::cmp::Reverse(entry.scope.path.len()), !entry.scope.literal));
         Ok(Self { entries })
     }
 }
@@ -189,7 +190,8 @@ impl Scope {
         };
         let (host, port) = split_port(authority);
         Self {
-            host: hub(&host.to_ascii_lowercase()).to_owned(),
+            labels: hub(&host.to_ascii_lowercase()).split('.').map(Glob::new).collect(),
+            literal: !host.contains('*'),
             port: port.map(str::to_owned),
             path: path.to_owned(),
         }
@@ -199,8 +201,14 @@ impl Scope {
         let (host, port) = split_port(authority);
         let below = |rest: &str| rest.is_empty() || rest.starts_with('/');
         self.port.as_deref() == port
-            && matches_labels(&self.host, hub(host))
+            && self.covers_host(hub(host))
             && (self.path.is_empty() || repository.strip_prefix(&*self.path).is_some_and(below))
+    }
+
+    fn covers_host(&self, host: &str) -> bool {
+        let mut host = host.split('.');
+        self.labels.iter().all(|glob| host.next().is_some_and(|label| glob.matches(label)))
+            && host.next().is_none()
     }
 }
 
@@ -213,32 +221,6 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
         _ => (authority, None),
     }
-}
-
-/// Whether each label of `host` is matched by the label of `pattern` in its place.
-fn matches_labels(pattern: &str, host: &str) -> bool {
-    let (mut pattern, mut host) = (pattern.split('.'), host.split('.'));
-    loop {
-        match (pattern.next(), host.next()) {
-            (None, None) => return true,
-            (Some(pattern), Some(label)) if matches_glob(pattern, label) => {}
-            _ => return false,
-        }
-    }
-}
-
-/// `*` stands for any run of characters within the label. Greedy from both ends: linear.
-fn matches_glob(pattern: &str, label: &str) -> bool {
-    let mut parts = pattern.split('*');
-    // OK because splitting gives at least one part
-    let first = parts.next().unwrap();
-    let Some(mut rest) = label.strip_prefix(first) else { return false };
-    let Some(last) = parts.next_back() else { return rest.is_empty() };
-    for part in parts {
-        let Some(at) = rest.find(part) else { return false };
-        rest = &rest[at + part.len()..];
-    }
-    rest.ends_with(last)
 }
 
 /// Which credentials an answer was got with. What one class learned is never told to another.
