@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::{Check, DigestDemand, Finding, Reason, Verdict, judge, judge_digest, printable};
 use crate::{
     evidence::{Evidence, Resolution},
-    image::{Digest, ImageReference, ReferenceError},
+    image::{Digest, ImageReference, ReferenceError, without_user_name},
     policy::{Action, OnError, Policy, PolicyId, Subject},
 };
 
@@ -46,6 +46,13 @@ pub struct ImageQuestion<'a> {
     pub evidence: &'a Evidence,
 }
 
+impl<'a> ImageQuestion<'a> {
+    /// The reference as written, less a password that somebody wrote into it.
+    fn shown(&self) -> Cow<'a, str> {
+        if self.reference.is_ok() { self.image.into() } else { without_user_name(self.image) }
+    }
+}
+
 /// What one policy's check made of one image.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CheckResult {
@@ -73,7 +80,7 @@ impl CheckResult {
 pub struct ImageDecision {
     /// Where the image stands, as a JSON pointer.
     pub pointer: String,
-    /// The reference as written.
+    /// The reference as written, but `****` for a user name and password in one that cannot be read.
     pub image: String,
     /// The reference as read; none where it cannot be.
     pub reference: Option<ImageReference>,
@@ -153,7 +160,7 @@ pub fn decide_image(
                 }
                 add(Check::Digest, judge_digest(question.evidence, settings.demand));
             }
-            Err(error) => add(Check::Reference, Verdict::Violated(invalid_reference(question.image, error))),
+            Err(error) => add(Check::Reference, Verdict::Violated(invalid_reference(&question.shown(), error))),
         }
     }
     if matching.is_empty() {
@@ -162,7 +169,7 @@ pub fn decide_image(
     withhold_unasked(question.evidence, &mut results);
     ImageDecision {
         pointer: question.pointer.to_owned(),
-        image: question.image.to_owned(),
+        image: question.shown().into_owned(),
         reference: question.reference.as_ref().ok().cloned(),
         digest: question.evidence.resolution.digest().cloned(),
         results,
@@ -210,7 +217,7 @@ pub fn refuse_too_many(images: usize, pointer: &str, image: &str, settings: Sett
     Decision {
         images: vec![ImageDecision {
             pointer: pointer.to_owned(),
-            image: image.to_owned(),
+            image: without_user_name(image).into_owned(),
             reference: None,
             digest: None,
             results: vec![result],
@@ -250,7 +257,7 @@ fn unmatched(question: &ImageQuestion<'_>, settings: Settings) -> Vec<CheckResul
         results.push(result(Check::Match, Verdict::Absent(finding)));
     }
     if let Err(error) = question.reference {
-        let finding = invalid_reference(question.image, error);
+        let finding = invalid_reference(&question.shown(), error);
         results.push(result(Check::Reference, Verdict::Violated(finding)));
     }
     results

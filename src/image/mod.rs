@@ -12,7 +12,8 @@ mod reference;
 mod resolved;
 
 pub use digest::{Digest, DigestError};
+pub use glob::Glob;
 pub use name::NameError;
 pub use pattern::{ImagePattern, PatternError};
-pub use reference::{ImageReference, ReferenceError};
+pub use reference::{ImageReference, ReferenceError, without_user_name};
 pub use resolved::ResolvedImage;

@@ -1,4 +1,4 @@
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use super::{
     Digest, DigestError, NameError,
@@ -148,6 +148,17 @@ impl FromStr for ImageReference {
             text.extend([":", tag]);
         }
         Ok(Self { text: text.into(), host_end, name_end, digest })
+    }
+}
+
+/// `text` with `****` for a user name and password that somebody wrote before the host: what stands
+/// before the last `@` that has a `/` behind it, as a digest's never has. No reference holds one, so only
+/// a text that is none ([`ReferenceError::UserName`]) is changed.
+pub fn without_user_name(text: &str) -> Cow<'_, str> {
+    let Some(path) = text.rfind('/') else { return text.into() };
+    match text[..path].rfind('@') {
+        Some(at) => format!("****{}", &text[at..]).into(),
+        None => text.into(),
     }
 }
 

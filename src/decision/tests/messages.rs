@@ -344,6 +344,19 @@ fn the_same_warning_is_given_once() {
     assert_eq!(warnings(&decision).len(), 1);
 }
 
+#[rstest]
+#[case("ci:hunter2@registry.example.com/app:1", "****@registry.example.com/app:1")]
+#[case("https://ci:hunter2@registry.example.com/app", "****@registry.example.com/app")]
+#[case("ci:hunter2/hunter2@registry.example.com/app@sha256:0", "****@registry.example.com/app@sha256:0")]
+fn a_password_in_a_reference_is_not_repeated(#[case] image: &str, #[case] shown: &str) {
+    for policies in [vec![], vec![warning_rules(None)], vec![house_rules()]] {
+        let decided = of_one(Scene::default().decide(&policies, image));
+        assert_eq!(decided.images[0].image, shown);
+        let told = format!("{decided:?} {:?} {}", warnings(&decided), denial(&decided, REFUSAL));
+        assert!(told.contains(shown) && !told.contains("hunter2"), "{told}");
+    }
+}
+
 #[test]
 fn names_of_checks_and_reasons_are_distinct() {
     let checks: std::collections::BTreeSet<_> = Check::ALL.iter().map(|check| check.as_str()).collect();

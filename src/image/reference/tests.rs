@@ -294,6 +294,15 @@ fn nearly_a_reference() -> impl Strategy<Value = String> {
     (host, path, tag, digest).prop_map(|(host, path, tag, digest)| format!("{host}{path}{tag}{digest}"))
 }
 
+#[rstest]
+#[case("app")]
+#[case("app:1@sha256:0")]
+#[case("registry.example.com/app@sha256:0")]
+#[case("registry.example.com/app@1@2")]
+fn what_holds_no_user_name_is_left_as_it_is(#[case] text: &str) {
+    assert_eq!(without_user_name(text), text);
+}
+
 proptest! {
     #[test]
     fn what_is_printed_parses_back_to_the_same(text in nearly_a_reference()) {
