@@ -160,7 +160,9 @@ pub fn decide_image(
                 }
                 add(Check::Digest, judge_digest(question.evidence, settings.demand));
             }
-            Err(error) => add(Check::Reference, Verdict::Violated(invalid_reference(&question.shown(), error))),
+            Err(error) => {
+                add(Check::Reference, Verdict::Violated(invalid_reference(&question.shown(), error)))
+            }
         }
     }
     if matching.is_empty() {

@@ -153,8 +153,7 @@ impl Keyring {
             }
         }
         // Longest path first, then literal hosts before globs. The sort is stable.
-        entries
-            .sort_by_key(|entry| (std::cmp::Reverse(entry.scope.path.len()), !entry.scope.literal));
+        entries.sort_by_key(|entry| (std::cmp::Reverse(entry.scope.path.len()), !entry.scope.literal));
         Ok(Self { entries })
     }
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tidewaiter::image::Digest;
 
 use super::{house_rules, pod, stored};
-use crate::support::{certs::Authority, cluster::Cluster};
+use crate::support::{apiserver::Said, certs::Authority, cluster::Cluster};
 
 const IMAGE: &str = "registry.example.com/shop/moving:1";
 
@@ -26,6 +26,8 @@ enum Meddler {
     MovesTheTag,
     /// It moves the tag and takes the digest out of the Pod again.
     TakesTheDigestOut,
+    /// It does so once more when the digest has been put in a second time.
+    InsistsOnIt,
 }
 
 struct Scene {
@@ -83,6 +85,7 @@ async fn register(cluster: &Cluster, namespace: &str, meddler: Meddler, moved: A
             "clientConfig": {"url": url, "caBundle": BASE64_STANDARD.encode(authority.certificate())},
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
             "rules": [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}],
+            "reinvocationPolicy": if matches!(meddler, Meddler::InsistsOnIt) { "IfNeeded" } else { "Never" },
         }],
     });
     assert!(cluster.apply(&configuration.to_string()).await.success);
@@ -90,7 +93,7 @@ async fn register(cluster: &Cluster, namespace: &str, meddler: Meddler, moved: A
 
 fn admit(meddler: Meddler, review: &Value) -> Value {
     let mut response = json!({"uid": review["request"]["uid"], "allowed": true});
-    if let Meddler::TakesTheDigestOut = meddler {
+    if !matches!(meddler, Meddler::MovesTheTag) {
         let patch = json!([{"op": "replace", "path": "/spec/containers/0/image", "value": IMAGE}]);
         response["patchType"] = "JSONPatch".into();
         response["patch"] = BASE64_STANDARD.encode(patch.to_string()).into();
@@ -98,47 +101,45 @@ fn admit(meddler: Meddler, review: &Value) -> Value {
     json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
 }
 
+/// Creates Pods until the API server asks the meddler too; says what became of the first that it saw.
+async fn created_before_the_meddler(scene: &Scene) -> (String, Said) {
+    let Scene { cluster, namespace, moved, .. } = scene;
+    for attempt in 0..100 {
+        let name = format!("web-{attempt}");
+        let said = cluster.apply(&pod(namespace, &name, IMAGE).to_string()).await;
+        if moved.lock().unwrap().is_some() {
+            return (name, said);
+        }
+        assert!(said.success, "{said:?}");
+    }
+    panic!("the other webhook is never asked");
+}
+
 #[tokio::test]
 async fn the_digest_that_was_judged_is_stored_though_the_tag_has_moved() {
     let Some(scene) = scene(Meddler::MovesTheTag).await else { return };
+    let (name, said) = created_before_the_meddler(&scene).await;
+    assert!(said.success, "{said:?}");
     let Scene { cluster, namespace, judged, moved } = &scene;
-    let mut attempt = 0;
-    // The API server takes a moment until it asks the other webhook.
-    let name = loop {
-        attempt += 1;
-        let name = format!("web-{attempt}");
-        let said = cluster.apply(&pod(namespace, &name, IMAGE).to_string()).await;
-        assert!(said.success, "{said:?}");
-        if moved.lock().unwrap().is_some() {
-            break name;
-        }
-        assert!(attempt < 100, "the other webhook is never asked");
-    };
     let image = stored(cluster, namespace, &format!("pod/{name}"), ".spec.containers[0].image").await;
     assert_ne!(moved.lock().unwrap().as_ref(), Some(judged));
     assert_eq!(image, format!("{IMAGE}@{judged}"));
 }
 
 #[tokio::test]
-async fn a_pod_whose_digest_was_taken_out_again_is_never_stored() {
+async fn a_digest_that_was_taken_out_is_put_in_again() {
+    // `reinvocationPolicy: IfNeeded`: who changes a Pod after us has us look at it once more.
     let Some(scene) = scene(Meddler::TakesTheDigestOut).await else { return };
-    let Scene { cluster, namespace, moved, .. } = &scene;
-    cluster
-        .until("the other webhook is asked", async || {
-            let _ = cluster.apply(&pod(namespace, "before", IMAGE).to_string()).await;
-            let _ = cluster
-                .api
-                .kubectl(&["-n", namespace, "delete", "pod/before", "--now", "--ignore-not-found"])
-                .await;
-            moved.lock().unwrap().is_some()
-        })
-        .await;
-    // Ours is asked again and pins again (reinvocationPolicy: IfNeeded): what is stored was judged.
-    let said = cluster.apply(&pod(namespace, "web", IMAGE).to_string()).await;
-    if said.success {
-        let image = stored(cluster, namespace, "pod/web", ".spec.containers[0].image").await;
-        assert!(image.contains("@sha256:"), "{image}");
-    } else {
-        assert!(said.stderr.contains("DigestNotPinned"), "{said:?}");
-    }
+    let (name, said) = created_before_the_meddler(&scene).await;
+    assert!(said.success, "{said:?}");
+    let Scene { cluster, namespace, judged, .. } = &scene;
+    let image = stored(cluster, namespace, &format!("pod/{name}"), ".spec.containers[0].image").await;
+    assert_eq!(image, format!("{IMAGE}@{judged}"));
+}
+
+#[tokio::test]
+async fn a_pod_whose_digest_is_taken_out_for_good_is_refused() {
+    let Some(scene) = scene(Meddler::InsistsOnIt).await else { return };
+    let (_, said) = created_before_the_meddler(&scene).await;
+    assert!(!said.success && said.stderr.contains("DigestNotPinned"), "{said:?}");
 }
