@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _, join_all, ready};
 use jiff::Timestamp;
 use reqwest::{Certificate as Trusted, Client};
@@ -153,6 +154,16 @@ async fn main() -> anyhow::Result<()> {
             webhook.rate / floor.rate,
         );
     }
+    println!("\ncontainers   floor: new connection, p50 µs   webhook: new connection, p50 µs");
+    let connections = if quick { 10 } else { 200 };
+    for containers in payload::CONTAINERS {
+        let body = payload::review(containers);
+        let ask = async |server: &Server| {
+            let latencies = connect(server.address(), &trusted, &body, connections).await?;
+            anyhow::Ok(Figures::of(latencies, turn).p50)
+        };
+        println!("{containers:>10}   {:>29}   {:>31}", ask(&floor).await?, ask(&webhook).await?);
+    }
     anyhow::ensure!(still.reviews.load(Ordering::Relaxed) > 0, "the webhook was never asked");
     floor.drain().await;
     webhook.drain().await;
@@ -182,23 +193,48 @@ async fn load(
     body: &[u8],
     time: Duration,
 ) -> anyhow::Result<Vec<Duration>> {
-    let url = format!("https://{address}/mutate?timeout=10s");
     let end = Instant::now() + time;
+    let body = Bytes::copy_from_slice(body);
     let connection = async || -> anyhow::Result<Vec<Duration>> {
-        let client = Client::builder().tls_certs_only([trusted.clone()]).no_proxy().http1_only().build()?;
+        let client = client(trusted)?;
         let mut latencies = Vec::new();
-        let body = bytes::Bytes::copy_from_slice(body);
         while Instant::now() < end {
-            let start = Instant::now();
-            let request = client.post(&url).header("content-type", "application/json").body(body.clone());
-            let answer = request.send().await?.error_for_status()?.bytes().await?;
-            latencies.push(start.elapsed());
-            anyhow::ensure!(answer.windows(14).any(|found| found == br#""allowed":true"#), "not admitted");
+            latencies.push(ask(&client, address, body.clone()).await?);
         }
         Ok(latencies)
     };
     let all = join_all((0..CONNECTIONS).map(|_| connection())).await;
     Ok(all.into_iter().collect::<anyhow::Result<Vec<_>>>()?.concat())
+}
+
+/// Asks once on each of `count` new connections, one after the other: how an API server that has been
+/// idle is answered, the TLS handshake included.
+async fn connect(
+    address: SocketAddr,
+    trusted: &Trusted,
+    body: &[u8],
+    count: usize,
+) -> anyhow::Result<Vec<Duration>> {
+    let body = Bytes::copy_from_slice(body);
+    let mut latencies = Vec::new();
+    for _ in 0..count {
+        latencies.push(ask(&client(trusted)?, address, body.clone()).await?);
+    }
+    Ok(latencies)
+}
+
+fn client(trusted: &Trusted) -> anyhow::Result<Client> {
+    Ok(Client::builder().tls_certs_only([trusted.clone()]).no_proxy().http1_only().build()?)
+}
+
+async fn ask(client: &Client, address: SocketAddr, body: Bytes) -> anyhow::Result<Duration> {
+    let start = Instant::now();
+    let request = client.post(format!("https://{address}/mutate?timeout=10s"));
+    let request = request.header("content-type", "application/json").body(body);
+    let answer = request.send().await?.error_for_status()?.bytes().await?;
+    let latency = start.elapsed();
+    anyhow::ensure!(answer.windows(14).any(|found| found == br#""allowed":true"#), "not admitted");
+    Ok(latency)
 }
 
 fn still() -> anyhow::Result<Arc<Still>> {
