@@ -8,6 +8,7 @@
 
 mod address;
 mod authorization;
+mod breaker;
 mod challenge;
 mod resolve;
 mod settings;

@@ -15,6 +15,7 @@ use url::{Host, Url};
 use super::{
     RegistryEntry, RegistrySettings, SettingsError,
     address::{AddressRule, ForbiddenAddress},
+    breaker::{Breaker, PAUSE as LEFT_ALONE},
     settings::DEFAULT_CONCURRENCY,
 };
 use crate::{
@@ -34,8 +35,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 const REDIRECTS: usize = 3;
 /// How long a request may queue for its registry.
 const QUEUE_TIME: Duration = Duration::from_secs(2);
-/// How many registries that nobody configured have a queue of their own at once.
-const QUEUES: u64 = 4096;
+/// How many registries have a gate at once. One that nobody has asked for a while gets a new one.
+const GATES: u64 = 4096;
 /// The longest body of an unwelcome answer that is read so that the connection can be used again, in
 /// bytes, and how long that may take.
 const REMAINDER: u64 = 8 << 10;
@@ -50,7 +51,7 @@ pub(super) struct Transport {
     settings: RegistrySettings,
     strict: Arc<Lane>,
     lanes: HashMap<String, Arc<Lane>>,
-    queues: Cache<String, Arc<Semaphore>>,
+    gates: Cache<String, Arc<Gate>>,
     observer: Arc<dyn RegistryObserver>,
 }
 
@@ -66,8 +67,14 @@ pub(super) struct Endpoint {
     host: String,
     origin: Url,
     lane: Arc<Lane>,
-    queue: Arc<Semaphore>,
+    gate: Arc<Gate>,
     auth_hosts: Vec<String>,
+}
+
+/// What all requests to one registry pass.
+struct Gate {
+    slots: Semaphore,
+    breaker: Breaker,
 }
 
 /// What a request is for: its label in metrics.
@@ -122,8 +129,8 @@ impl Transport {
             };
             lanes.insert(entry.host.clone(), lane);
         }
-        let queues = Cache::builder().max_capacity(QUEUES).time_to_idle(Duration::from_secs(300)).build();
-        Ok(Self { settings, strict, lanes, queues, observer })
+        let gates = Cache::builder().max_capacity(GATES).time_to_idle(Duration::from_secs(300)).build();
+        Ok(Self { settings, strict, lanes, gates, observer })
     }
 
     /// What the settings say of the registry `host`.
@@ -144,7 +151,9 @@ impl Transport {
             host: host.to_owned(),
             origin,
             lane,
-            queue: self.queues.get_with_by_ref(host, || Arc::new(Semaphore::new(size))),
+            gate: self.gates.get_with_by_ref(host, || {
+                Arc::new(Gate { slots: Semaphore::new(size), breaker: Breaker::default() })
+            }),
             auth_hosts: entry.map_or_else(Vec::new, |entry| entry.auth_hosts.clone()),
         })
     }
@@ -159,6 +168,12 @@ impl Transport {
     ) -> Result<Reply, ResolveError> {
         let mut attempt = 0;
         loop {
+            // A token server is another place, and nobody's but its registry's.
+            if request.class != Class::Token && !endpoint.gate.breaker.admits(Instant::now()) {
+                let seconds = LEFT_ALONE.as_secs();
+                let told = format!("nobody could connect to it lately; it is tried again every {seconds} s");
+                return Err(ResolveError::Unreachable(told));
+            }
             let (error, asked) = match self.follow(endpoint, &request).await {
                 Ok(reply) if reply.status == StatusCode::TOO_MANY_REQUESTS => {
                     let retry_after = retry_after(&reply.headers);
@@ -225,7 +240,7 @@ impl Transport {
         own: bool,
     ) -> Result<Reply, ResolveError> {
         lane.check(url)?;
-        let _permit = endpoint.queue().await?;
+        let _permit = endpoint.gate.enter().await?;
         let start = Instant::now();
         let mut builder = lane.client.request(request.method.clone(), url.clone());
         builder = builder.header(header::ACCEPT_ENCODING, "identity");
@@ -235,7 +250,9 @@ impl Transport {
         if let Some(authorization) = request.authorization.as_ref().filter(|_| own) {
             builder = builder.header(header::AUTHORIZATION, authorization);
         }
-        let sent = tokio::time::timeout(self.settings.timeouts.total(), receive(builder, request, own));
+        let breaker = Some(&endpoint.gate.breaker).filter(|_| own && request.class != Class::Token);
+        let sent =
+            tokio::time::timeout(self.settings.timeouts.total(), receive(builder, request, own, breaker));
         let mut told =
             Told { transport: self, host: &endpoint.host, class: request.class, start, outcome: "timed_out" };
         let result = sent.await.unwrap_or(Err(ResolveError::TimedOut));
@@ -342,9 +359,11 @@ impl Endpoint {
             false => Err(forbidden("is on another site; list it in authHosts if that is meant")),
         }
     }
+}
 
-    async fn queue(&self) -> Result<SemaphorePermit<'_>, ResolveError> {
-        match tokio::time::timeout(QUEUE_TIME, self.queue.acquire()).await {
+impl Gate {
+    async fn enter(&self) -> Result<SemaphorePermit<'_>, ResolveError> {
+        match tokio::time::timeout(QUEUE_TIME, self.slots.acquire()).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) | Err(_) => Err(ResolveError::Overloaded),
         }
@@ -372,8 +391,21 @@ async fn receive(
     builder: reqwest::RequestBuilder,
     request: &Request,
     own: bool,
+    breaker: Option<&Breaker>,
 ) -> Result<Reply, ResolveError> {
-    let mut response = builder.send().await.map_err(|error| failure(&error))?;
+    let mut response = match builder.send().await {
+        Ok(response) => response,
+        Err(error) => {
+            let failed = failure(&error);
+            if let Some(breaker) = breaker.filter(|_| error.is_connect() && !failed.is_answer()) {
+                breaker.failed(Instant::now());
+            }
+            return Err(failed);
+        }
+    };
+    if let Some(breaker) = breaker {
+        breaker.connected();
+    }
     let (status, headers) = (response.status(), response.headers().clone());
     let mut body = Vec::new();
     if status.is_success() && request.method != Method::HEAD {

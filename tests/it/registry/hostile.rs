@@ -268,3 +268,34 @@ async fn a_passing_trouble_is_waited_out() {
     assert_eq!(answer, Ok(Digest::sha256(BODY.as_bytes())));
     assert_eq!(registry.received().len(), 3);
 }
+
+#[tokio::test]
+async fn a_registry_that_nobody_can_connect_to_is_left_alone() {
+    // Its certificate's authority is in no settings, so that every handshake fails.
+    let registry = Hostile::start_tls(&Authority::new("a stranger"), |_| Act::Answer(manifest())).await;
+    let entry = RegistryEntry { plain_http: false, ..plain(&registry.host()) };
+    let registries = asking(settings([entry]), Keyring::default());
+    let mut told = String::new();
+    for _ in 0..20 {
+        let answer = resolve(&registries, &format!("{}/a/b:1", registry.host()), &Keyring::default()).await;
+        told = answer.unwrap_err().to_string();
+    }
+    assert_eq!(registry.connections(), 5, "{told}");
+    assert!(told.contains("nobody could connect to it lately"), "{told}");
+}
+
+#[tokio::test]
+async fn trouble_over_one_image_leaves_no_registry_alone() {
+    let registry = Hostile::start(|request| match request.path().contains("/evil/") {
+        true => Act::Reset,
+        false => Act::Answer(manifest()),
+    })
+    .await;
+    let registries = asking(settings([plain(&registry.host())]), Keyring::default());
+    for _ in 0..8 {
+        let evil = format!("{}/evil/b:1", registry.host());
+        assert_eq!(name(&resolve(&registries, &evil, &Keyring::default()).await.unwrap_err()), "Unreachable");
+    }
+    let good = resolve(&registries, &format!("{}/a/b:1", registry.host()), &Keyring::default()).await;
+    assert_eq!(good, Ok(Digest::sha256(BODY.as_bytes())));
+}
