@@ -161,7 +161,7 @@ pub fn decide_image(
                 add(Check::Digest, judge_digest(question.evidence, settings.demand));
             }
             Err(error) => {
-                add(Check::Reference, Verdict::Violated(invalid_reference(&question.shown(), error)))
+                add(Check::Reference, Verdict::Violated(invalid_reference(&question.shown(), error)));
             }
         }
     }
