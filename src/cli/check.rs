@@ -40,7 +40,7 @@ const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 /// Objects that run no images are passed over. Namespaces among the manifests lend their labels to the
 /// objects in them. Pull secrets are not looked up: registry credentials come from the settings file.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, group(clap::ArgGroup::new("what").required(true).multiple(true)))]
 pub struct Args {
     /// Policies: a file or a directory of YAML or JSON. May be given several times.
     #[arg(long, value_name = "PATH")]
@@ -58,10 +58,10 @@ pub struct Args {
     #[arg(long, short, value_enum, default_value_t)]
     output: Output,
     /// Manifests: a file, a directory, or - for standard input. May be given several times.
-    #[arg(long = "filename", short, value_name = "FILE", required_unless_present = "images")]
+    #[arg(long = "filename", short, value_name = "FILE", group = "what")]
     files: Vec<PathBuf>,
     /// Images, each judged as if a Pod in the namespace ran it.
-    #[arg(value_name = "IMAGE")]
+    #[arg(value_name = "IMAGE", group = "what")]
     images: Vec<String>,
 }
 

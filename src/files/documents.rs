@@ -50,7 +50,6 @@ pub enum FileError {
         /// The file or directory.
         path: PathBuf,
         /// What the system says.
-        #[source]
         cause: io::Error,
     },
     /// A directory holds no YAML or JSON file.
@@ -244,8 +243,20 @@ fn yaml(place: &Place, text: &str) -> Result<Value, FileError> {
         line: error.location().map_or(place.line, |location| {
             place.line + usize::try_from(location.line()).unwrap_or(1).max(1) - 1
         }),
-        problem: error.without_snippet().to_string().replace('\n', " "),
+        problem: problem(error.without_snippet()),
     })
+}
+
+fn problem(error: &serde_saphyr::Error) -> String {
+    use serde_saphyr::Error;
+    match error {
+        Error::AliasError { error, .. } => problem(error),
+        Error::Budget { .. } => {
+            "larger than is read once its aliases are followed; write out what they stand for, or split it"
+                .to_owned()
+        }
+        other => other.to_string().replace('\n', " "),
+    }
 }
 
 /// Takes a `List` apart, as `kubectl get -o yaml` writes it.

@@ -40,7 +40,6 @@ pub struct ListenError {
     /// The address.
     pub address: SocketAddr,
     /// What the system says.
-    #[source]
     pub cause: io::Error,
 }
 

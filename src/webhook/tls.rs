@@ -28,7 +28,6 @@ pub enum CertificateError {
         /// The file.
         path: PathBuf,
         /// What the system says.
-        #[source]
         cause: io::Error,
     },
     /// A file is no PEM with what belongs into it.
@@ -47,7 +46,6 @@ pub enum CertificateError {
         /// The key's file.
         key: PathBuf,
         /// What is wrong.
-        #[source]
         cause: rustls::Error,
     },
 }

@@ -112,9 +112,9 @@ fn bomb() -> Vec<u8> {
 #[rstest]
 #[case::binary(b"\x7fELF\x00\x01\x02\xff\xfe".to_vec(), "UTF-8")]
 #[case::ten_megabytes(vec![b'a'; 10 << 20], "larger than 8388608 bytes")]
-#[case::alias_bomb(bomb(), "document 1")]
-#[case::deep(format!("a: {}{}", "[".repeat(5000), "]".repeat(5000)).into_bytes(), "document 1")]
-#[case::empty(Vec::new(), "")]
+#[case::alias_bomb(bomb(), "larger than is read once its aliases are followed")]
+#[case::deep(format!("a: {}{}", "[".repeat(5000), "]".repeat(5000)).into_bytes(), "recursion limit exceeded at line 1")]
+#[case::empty(Vec::new(), "the file is empty")]
 #[case::old_version(json!({"apiVersion": "extensions/v1beta1", "kind": "Deployment", "metadata": {"name": "web"}}).to_string().into_bytes(), "apps/v1")]
 #[case::second_document(format!("{}\n---\nkind: Pod\n", pod(WEB)).into_bytes(), "document 2 (line 2)")]
 #[case::no_manifest(b"just text".to_vec(), "document 1 (line 1)")]
@@ -127,6 +127,24 @@ fn bad_input_is_named_by_file_and_place(#[case] content: Vec<u8>, #[case] says: 
     assert_eq!(output.status.code(), Some(2), "{error}");
     assert!(error.contains("bad.yaml") && error.contains(says) && error.len() < 2000, "{error}");
     assert!(!error.contains("panicked"), "{error}");
+}
+
+#[test]
+fn a_missing_file_is_named_with_one_reason_told_once() {
+    for args in [["-f", "nowhere.yaml"], ["--policies", "nowhere.yaml"], ["--config", "nowhere.yaml"]] {
+        let output = check(&[&args[..], &[WEB]].concat(), b"");
+        let error = error(&output);
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains("nowhere.yaml"), "{error}");
+        assert_eq!(error.matches("No such file or directory").count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn whoever_names_nothing_to_judge_is_told_both_ways() {
+    let output = check(&[], b"");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(error(&output).contains("--filename <FILE>|IMAGE"), "{}", error(&output));
 }
 
 #[rstest]
