@@ -14,6 +14,7 @@
 //! decision: image evidence policy
 //! review: api image workload evidence policy decision
 //! files: api image workload evidence policy decision review::ports review::credentials
+//! signature: api image workload evidence policy decision
 //! registry: api image workload evidence policy decision review::ports review::credentials
 //! cluster: api image workload evidence policy decision review::ports review::credentials
 //! telemetry:
@@ -35,6 +36,7 @@ pub mod image;
 pub mod policy;
 pub mod registry;
 pub mod review;
+pub mod signature;
 pub mod telemetry;
 pub mod webhook;
 pub mod workload;

@@ -26,6 +26,7 @@ const EXPECTED: &[(&str, &[&str])] = &[
     ("policy", &["api", "image", "evidence"]),
     ("decision", &["image", "evidence", "policy"]),
     ("review", &["api", "image", "workload", "evidence", "policy", "decision"]),
+    ("signature", &["api", "image", "workload", "evidence", "policy", "decision"]),
     ("registry", ADAPTER),
     ("cluster", ADAPTER),
     ("files", ADAPTER),
@@ -135,6 +136,25 @@ fn no_room_names_one_that_it_may_not() {
     }
     let lines: Vec<String> = trespasses.iter().map(ToString::to_string).collect();
     assert!(lines.is_empty(), "\n{}\n", lines.join("\n"));
+}
+
+/// Who may decide what about a signature: raw keys in one file, certificates, logs and timestamps in another.
+#[test]
+fn each_engine_decides_only_what_is_its_to_decide() {
+    for (engine, allowed) in [
+        ("sigstore_verify::", &["signature/bundle.rs", "signature/trust.rs"][..]),
+        ("VerificationPolicy::", &["signature/trust.rs"]),
+        ("UnparsedPublicKey::", &["signature/raw.rs"]),
+        ("ed25519_dalek::", &["signature/raw.rs", "signature/tests.rs"]),
+    ] {
+        let mut found = Vec::new();
+        for file in rust_files(&source()) {
+            if std::fs::read_to_string(&file).unwrap().contains(engine) {
+                found.push(file.strip_prefix(source()).unwrap().to_str().unwrap().replace('\\', "/"));
+            }
+        }
+        assert_eq!(found, allowed, "{engine}");
+    }
 }
 
 /// A place in the code that the map does not allow.

@@ -4,8 +4,10 @@
 //! different all the way to the message.
 
 mod resolution;
+mod signature;
 
 pub use resolution::{Resolution, ResolveError};
+pub use signature::{Candidate, Claim, KeyFingerprint, Material, Rejection, Signer, Verified};
 
 /// All that is known about one image when it is judged.
 #[derive(Clone, Debug)]

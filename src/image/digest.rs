@@ -65,6 +65,12 @@ impl Digest {
         self.0.split_once(':').unwrap().1
     }
 
+    /// The hash itself: 32 or 64 bytes.
+    pub fn bytes(&self) -> Vec<u8> {
+        let value = |digit: u8| if digit.is_ascii_digit() { digit - b'0' } else { digit - b'a' + 10 };
+        self.hex().as_bytes().chunks(2).map(|pair| value(pair[0]) << 4 | value(pair[1])).collect()
+    }
+
     /// The whole text, `algorithm:hex`.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -5,6 +5,7 @@
 //! as failing for all it could match. Nothing is silently dropped.
 
 mod compile;
+mod key;
 mod matching;
 mod model;
 mod selector;
@@ -15,6 +16,7 @@ mod tags;
 mod tests;
 
 pub use compile::{CompileError, FieldError, Reading, read, unknown};
+pub use key::{KeyAlgorithm, KeyError, PublicKey, TransparencyLog};
 pub use matching::{NamespaceLabels, Subject};
 pub use model::{Action, OnError, Policy, PolicyId, PolicyKind, Requirement};
 pub use selector::{LabelSource, Selector};

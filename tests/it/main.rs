@@ -12,4 +12,5 @@ mod references;
 mod references_and_patterns;
 mod registry;
 mod serve;
+mod signatures;
 mod support;

@@ -34,10 +34,30 @@ pub fn find_all<const N: usize>(names: [&str; N]) -> Option<[PathBuf; N]> {
 ///
 /// With `TIDEWAITER_REQUIRE_TOOLS=1`, as in CI: there a missing part is a failure.
 pub fn skip(why: &str) {
-    let thread = std::thread::current();
-    let test = thread.name().unwrap_or("a test");
-    assert!(env::var_os("TIDEWAITER_REQUIRE_TOOLS").is_none_or(|value| value != "1"), "{test} {why}");
+    let required = env::var_os("TIDEWAITER_REQUIRE_TOOLS").is_some_and(|value| value == "1");
+    assert!(!required, "{} {why}", running());
+    tell(why);
+}
+
+/// The folder `name` of test data that is not part of the project: below `TIDEWAITER_SHARED`, or `../shared`.
+/// Where it is missing the running test is skipped, and says so.
+pub fn shared(name: &str) -> Option<PathBuf> {
+    let shared = env::var_os("TIDEWAITER_SHARED")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
+    let folder = shared.join(name);
+    if !folder.is_dir() {
+        tell(&format!("needs the folder {name} of data that is not part of the project (TIDEWAITER_SHARED)"));
+        return None;
+    }
+    Some(folder)
+}
+
+fn tell(why: &str) {
     // Not eprintln!, which the test runner catches; and in one piece, since other tests write too.
-    let line = format!("SKIPPED {test}: {why}\n");
+    let line = format!("SKIPPED {}: {why}\n", running());
     let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+fn running() -> String {
+    std::thread::current().name().unwrap_or("a test").to_owned()
 }

@@ -1,0 +1,126 @@
+//! What a trust root vouches for. The only place that knows `sigstore-verify`'s verifier.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use sigstore_verify::{
+    Error, PublicKeyVerificationPolicy, VerificationPolicy, VerificationResult, Verifier,
+    trust_root::{SigstoreInstance, TrustedRoot},
+    types::{Artifact, DerPublicKey, Sha256Hash},
+};
+
+use super::bundle::{Content, Parsed};
+use crate::{
+    decision::printable,
+    evidence::{Rejection, Signer},
+    image::Digest,
+    policy::PublicKey,
+};
+
+/// The longest trust root that is read, in bytes. Sigstore's public one has 7 KiB.
+const ROOT_LIMIT: usize = 1 << 20;
+
+/// Certificate authorities, transparency logs and timestamp authorities that are trusted, each for its time.
+pub struct TrustRoot {
+    verifier: Verifier,
+}
+
+/// Why a text is no trust root.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("this is no trusted_root.json that can be used: {0}")]
+pub struct TrustRootError(String);
+
+impl TrustRoot {
+    /// The trust root of Sigstore's public-good instance, as it was when this program was built.
+    pub fn public_good() -> Self {
+        // OK because a test reads it
+        Self::from_json(SigstoreInstance::PublicGood.embedded_trusted_root_json()).unwrap()
+    }
+
+    /// Reads a `trusted_root.json` (Sigstore's `TrustedRoot` message in JSON).
+    pub fn from_json(json: &str) -> Result<Self, TrustRootError> {
+        let wrong = |error: &dyn fmt::Display| TrustRootError(printable(&error.to_string(), 200));
+        if json.len() > ROOT_LIMIT {
+            return Err(wrong(&format!("it is longer than {ROOT_LIMIT} bytes")));
+        }
+        let root = TrustedRoot::from_json(json).map_err(|error| wrong(&error))?;
+        Ok(Self { verifier: Verifier::new(&root).map_err(|error| wrong(&error))? })
+    }
+
+    /// Checks the log entry and the timestamps of what `key` signed. Says when that was.
+    pub(super) fn check_key(
+        &self,
+        parsed: &Parsed<'_>,
+        image: &Digest,
+        key: &PublicKey,
+    ) -> Result<Vec<Timestamp>, Rejection> {
+        let bundle = parsed.bundle(Some(key.fingerprint()))?;
+        let policy = PublicKeyVerificationPolicy::new(DerPublicKey::new(key.spki().to_vec()));
+        let result = self
+            .verifier
+            .verify(artifact(parsed, image)?, &bundle, &policy)
+            .map_err(|error| refused(&error))?;
+        match result.tlog_verified() {
+            true => Ok(times(&result)),
+            false => Err(Rejection::NotLogged),
+        }
+    }
+
+    /// Checks certificate, signature, timestamps and, if `logged`, the log entry. Says who signed and when.
+    pub(super) fn check_certificate(
+        &self,
+        parsed: &Parsed<'_>,
+        image: &Digest,
+        logged: bool,
+    ) -> Result<(Signer, Vec<Timestamp>), Rejection> {
+        let bundle = parsed.bundle(None)?;
+        let policy = VerificationPolicy::any_identity();
+        let policy = if logged { policy } else { policy.skip_tlog_unsafe() };
+        let result = self
+            .verifier
+            .verify(artifact(parsed, image)?, &bundle, &policy)
+            .map_err(|error| refused(&error))?;
+        if !result.certificate_verified() || !result.sct_verified() || (logged && !result.tlog_verified()) {
+            return Err(Rejection::Untrusted("not everything was checked".to_owned()));
+        }
+        let (Some(subject), Some(issuer)) = (result.identity(), result.issuer()) else {
+            return Err(Rejection::NoIdentity);
+        };
+        let signer = Signer::Identity { subject: subject.as_str().to_owned(), issuer: issuer.to_owned() };
+        Ok((signer, times(&result)))
+    }
+}
+
+impl fmt::Debug for TrustRoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TrustRoot")
+    }
+}
+
+/// What was signed, as the verifier wants it.
+fn artifact<'a>(parsed: &'a Parsed<'_>, image: &Digest) -> Result<Artifact<'a>, Rejection> {
+    match &parsed.content {
+        Content::Payload { payload, .. } => Ok(Artifact::from(*payload)),
+        Content::Envelope(_) | Content::Digest { .. } => {
+            let hash = Some(image).filter(|image| image.algorithm() == "sha256");
+            let hash = hash.and_then(|image| Sha256Hash::from_hex(image.hex()).ok());
+            hash.map(Artifact::from).ok_or_else(|| {
+                Rejection::Unsupported("certificates and logs with SHA-512 digests".to_owned())
+            })
+        }
+    }
+}
+
+fn times(result: &VerificationResult) -> Vec<Timestamp> {
+    result.verified_timestamps().to_vec()
+}
+
+fn refused(error: &Error) -> Rejection {
+    match error {
+        Error::SignatureInvalid(_) => Rejection::OtherKey,
+        Error::UnsupportedArtifact(_) | Error::UnsupportedBundle(_) => {
+            Rejection::Unsupported(printable(&error.to_string(), 200))
+        }
+        _ => Rejection::Untrusted(printable(&error.to_string(), 200)),
+    }
+}
