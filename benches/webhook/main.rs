@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use reqwest::{Certificate as Trusted, Client};
 use tidewaiter::{
     cluster::NoPullSecrets,
-    evidence::ResolveError,
+    evidence::RegistryError,
     files,
     image::{Digest, ImageReference},
     policy::PolicySet,
@@ -75,7 +75,7 @@ impl Resolver for Still {
         _: &'a ImageReference,
         _: &'a [Credential],
         _: Instant,
-    ) -> BoxFuture<'a, Result<Digest, ResolveError>> {
+    ) -> BoxFuture<'a, Result<Digest, RegistryError>> {
         ready(Ok(self.digest.clone())).boxed()
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    evidence::{Evidence, Resolution, ResolveError},
+    evidence::{Evidence, RegistryError, Resolution},
     image::{Digest, ImageReference},
     policy::{self, Action, NamespaceLabels, Policy, PolicySet, Subject},
 };
@@ -108,17 +108,17 @@ fn now() -> Timestamp {
 }
 
 /// Every way in which the registry, or our way to it, can fail us.
-fn failures() -> Vec<ResolveError> {
+fn failures() -> Vec<RegistryError> {
     vec![
-        ResolveError::NotFound,
-        ResolveError::Denied,
-        ResolveError::Malformed("two digests".to_owned()),
-        ResolveError::TooLarge { what: "manifest", limit: 4 << 20 },
-        ResolveError::Forbidden("10.0.0.1 is private".to_owned()),
-        ResolveError::Throttled { retry_after: None },
-        ResolveError::Unreachable("connection refused".to_owned()),
-        ResolveError::TimedOut,
-        ResolveError::Overloaded,
-        ResolveError::CredentialsUnavailable("no answer".to_owned()),
+        RegistryError::NotFound,
+        RegistryError::Denied,
+        RegistryError::Malformed("two digests".to_owned()),
+        RegistryError::TooLarge { what: "manifest", limit: 4 << 20 },
+        RegistryError::Forbidden("10.0.0.1 is private".to_owned()),
+        RegistryError::Throttled { retry_after: None },
+        RegistryError::Unreachable("connection refused".to_owned()),
+        RegistryError::TimedOut,
+        RegistryError::Overloaded,
+        RegistryError::CredentialsUnavailable("no answer".to_owned()),
     ]
 }

@@ -10,6 +10,7 @@ mod address;
 mod authorization;
 mod breaker;
 mod challenge;
+mod registries;
 mod resolve;
 mod settings;
 mod transport;
@@ -17,5 +18,5 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
-pub use resolve::Registries;
+pub use registries::Registries;
 pub use settings::{RegistryEntry, RegistrySettings, SettingsError, Timeouts};

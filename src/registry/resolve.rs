@@ -1,61 +1,28 @@
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use futures::{FutureExt as _, future::BoxFuture};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
-    RegistrySettings, SettingsError,
-    authorization::{Authorization, Tokens, Visit},
-    transport::{Class, Reply, Request, Transport},
+    Registries,
+    authorization::Visit,
+    registries::{MEDIA_TYPES, Wanted},
+    transport::{Class, Reply},
 };
 use crate::{
-    evidence::ResolveError,
+    evidence::RegistryError,
     image::{Digest, ImageReference},
-    review::{
-        credentials::{Credential, Keyring},
-        ports::{RegistryObserver, Resolver},
-    },
+    review::{credentials::Credential, ports::Resolver},
 };
 
 /// The largest manifest that is read, in bytes.
 const MANIFEST_LIMIT: u64 = 4 << 20;
 /// How many credentials are tried for one image.
 const CREDENTIAL_LIMIT: usize = 8;
-/// What a digest may stand for: manifests and indexes (OCI image-spec 1.1; Docker's schema 2). Not
-/// Docker's schema 1, whose digest says nothing about what a runtime makes of it.
-const MEDIA_TYPES: [&str; 4] = [
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-];
 const DIGEST_HEADER: &str = "docker-content-digest";
 
-/// Asks registries which digest a tag stands for.
-pub struct Registries {
-    transport: Transport,
-    tokens: Tokens,
-    operator: Keyring,
-    accept: HeaderValue,
-}
-
 impl Registries {
-    /// `operator` holds the operator's own credentials, which serve every namespace.
-    pub fn new(
-        settings: RegistrySettings,
-        operator: Keyring,
-        observer: Arc<dyn RegistryObserver>,
-    ) -> Result<Self, SettingsError> {
-        let transport = Transport::new(settings, observer)?;
-        // OK because media types are visible ASCII
-        let accept = HeaderValue::try_from(MEDIA_TYPES.join(", ")).unwrap();
-        Ok(Self { transport, tokens: Tokens::new(), operator, accept })
-    }
-
     /// Asks the mirrors in their order and then the registry itself. What a mirror cannot say is no
     /// answer; what the registry itself says is.
     async fn find(
@@ -63,7 +30,7 @@ impl Registries {
         image: &ImageReference,
         credentials: &[Credential],
         deadline: Instant,
-    ) -> Result<Digest, ResolveError> {
+    ) -> Result<Digest, RegistryError> {
         let mirrors = self.transport.entry(image.host()).map_or(&[][..], |entry| &entry.mirrors);
         for mirror in mirrors {
             // Half of what is left each, so that a mirror that hangs does not take the registry's time.
@@ -84,18 +51,18 @@ impl Registries {
         image: &ImageReference,
         credentials: &[Credential],
         deadline: Instant,
-    ) -> Result<Digest, ResolveError> {
+    ) -> Result<Digest, RegistryError> {
         let endpoint = self.transport.endpoint(host)?;
         let own = self.operator.find(host, image.repository());
         let all = credentials.iter().chain(&own).take(CREDENTIAL_LIMIT).map(Some).chain([None]);
         let (transport, endpoint, repository) = (&self.transport, &endpoint, image.repository());
-        let tag = image.tag().ok_or(ResolveError::NotFound)?;
-        let mut refusal = ResolveError::Denied;
+        let tag = image.tag().ok_or(RegistryError::NotFound)?;
+        let mut refusal = RegistryError::Denied;
         for credential in all {
             match self.ask(Visit { transport, endpoint, repository, credential, deadline }, tag).await {
                 // Who may see it is told "not found" rather than "denied": the better reason.
-                Err(ResolveError::NotFound) => refusal = ResolveError::NotFound,
-                Err(ResolveError::Denied) => {}
+                Err(RegistryError::NotFound) => refusal = RegistryError::NotFound,
+                Err(RegistryError::Denied) => {}
                 answer => return answer,
             }
         }
@@ -103,8 +70,8 @@ impl Registries {
     }
 
     /// HEAD, which costs no pull at registries that count them; GET where that says nothing usable.
-    async fn ask(&self, visit: Visit<'_>, tag: &str) -> Result<Digest, ResolveError> {
-        let head = self.manifest(visit, tag, Method::HEAD).await?;
+    async fn ask(&self, visit: Visit<'_>, tag: &str) -> Result<Digest, RegistryError> {
+        let head = self.manifest_of(visit, tag, Method::HEAD).await?;
         match head.status {
             StatusCode::OK => {
                 if let Some(digest) = digest_of_head(&head.headers)? {
@@ -114,42 +81,19 @@ impl Registries {
             StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {}
             status => return Err(unexpected(status)),
         }
-        let get = self.manifest(visit, tag, Method::GET).await?;
+        let get = self.manifest_of(visit, tag, Method::GET).await?;
         match get.status {
             StatusCode::OK => digest_of_body(&get.headers, &get.body),
             status => Err(unexpected(status)),
         }
     }
 
-    /// One request for the image's manifest, with the credential once the registry asks for it.
-    async fn manifest(&self, visit: Visit<'_>, tag: &str, method: Method) -> Result<Reply, ResolveError> {
-        let Visit { transport, endpoint, deadline, .. } = visit;
+    async fn manifest_of(&self, visit: Visit<'_>, tag: &str, method: Method) -> Result<Reply, RegistryError> {
+        let class = if method == Method::HEAD { Class::Resolve } else { Class::Manifest };
         let path = format!("{}/manifests/{tag}", visit.repository);
-        let request = |authorization: Option<Authorization>| Request {
-            class: if method == Method::HEAD { Class::Resolve } else { Class::Manifest },
-            method: method.clone(),
-            url: endpoint.url(&path),
-            accept: Some(self.accept.clone()),
-            authorization: authorization.map(|authorization| authorization.header),
-            limit: MANIFEST_LIMIT,
-        };
-        let mut reply = transport.ask(endpoint, request(None), deadline).await?;
-        for afresh in [false, true] {
-            if reply.status != StatusCode::UNAUTHORIZED || !reply.own {
-                break;
-            }
-            let authorization = self.tokens.authorize(visit, &reply.headers, afresh).await?;
-            let remembered = authorization.remembered;
-            reply = transport.ask(endpoint, request(Some(authorization)), deadline).await?;
-            if !remembered {
-                break;
-            }
-        }
-        match reply.status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(ResolveError::Denied),
-            StatusCode::NOT_FOUND => Err(ResolveError::NotFound),
-            _ => Ok(reply),
-        }
+        let accept = Some(self.accept.clone());
+        let url = visit.endpoint.url(&path);
+        self.fetch(visit, Wanted { class, method, url, accept, limit: MANIFEST_LIMIT }).await
     }
 }
 
@@ -159,33 +103,33 @@ impl Resolver for Registries {
         image: &'a ImageReference,
         credentials: &'a [Credential],
         deadline: Instant,
-    ) -> BoxFuture<'a, Result<Digest, ResolveError>> {
+    ) -> BoxFuture<'a, Result<Digest, RegistryError>> {
         async move {
             let left = deadline.saturating_duration_since(Instant::now());
             if left < Duration::from_millis(1) {
-                return Err(ResolveError::TimedOut);
+                return Err(RegistryError::TimedOut);
             }
             tokio::time::timeout(left, self.find(image, credentials, deadline))
                 .await
-                .unwrap_or(Err(ResolveError::TimedOut))
+                .unwrap_or(Err(RegistryError::TimedOut))
         }
         .boxed()
     }
 }
 
 /// The digest that a HEAD names; none where only the body can say.
-fn digest_of_head(headers: &HeaderMap) -> Result<Option<Digest>, ResolveError> {
+fn digest_of_head(headers: &HeaderMap) -> Result<Option<Digest>, RegistryError> {
     if media_type(headers).is_none_or(|found| !MEDIA_TYPES.contains(&found)) {
         return Ok(None);
     }
     let Some(digest) = headers.get(DIGEST_HEADER) else { return Ok(None) };
     let digest = digest.to_str().ok().and_then(|text| text.parse().ok());
-    digest.map(Some).ok_or_else(|| ResolveError::Malformed("Docker-Content-Digest is no digest".to_owned()))
+    digest.map(Some).ok_or_else(|| RegistryError::Malformed("Docker-Content-Digest is no digest".to_owned()))
 }
 
 /// The digest of a body that was read, whatever its header says: CVE-2023-47630 is what comes of
 /// believing the header.
-fn digest_of_body(headers: &HeaderMap, body: &[u8]) -> Result<Digest, ResolveError> {
+fn digest_of_body(headers: &HeaderMap, body: &[u8]) -> Result<Digest, RegistryError> {
     /// What tells a manifest from an index. A document that is both has no one meaning: CVE-2021-41190.
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -197,7 +141,7 @@ fn digest_of_body(headers: &HeaderMap, body: &[u8]) -> Result<Digest, ResolveErr
         manifests: Option<IgnoredAny>,
     }
 
-    let malformed = |what: &str| ResolveError::Malformed(what.to_owned());
+    let malformed = |what: &str| RegistryError::Malformed(what.to_owned());
     let Some(kind) = media_type(headers).filter(|found| MEDIA_TYPES.contains(found)) else {
         return Err(malformed("its answer is no image manifest or index"));
     };
@@ -227,6 +171,6 @@ fn media_type(headers: &HeaderMap) -> Option<&str> {
     text.split(';').next().map(str::trim)
 }
 
-fn unexpected(status: StatusCode) -> ResolveError {
-    ResolveError::Malformed(format!("it answered {}", status.as_u16()))
+fn unexpected(status: StatusCode) -> RegistryError {
+    RegistryError::Malformed(format!("it answered {}", status.as_u16()))
 }

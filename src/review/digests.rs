@@ -16,7 +16,7 @@ use super::{
     ports::{CacheAnswer, CacheObserver, Resolver},
 };
 use crate::{
-    evidence::ResolveError,
+    evidence::RegistryError,
     image::{Digest, ImageReference},
 };
 
@@ -34,7 +34,7 @@ const FLIGHT_LIMIT_PER_NAMESPACE: usize = 256;
 /// How many bytes of references and digests are kept.
 const CACHE_BYTES: u64 = 16 << 20;
 
-type Answer = Result<Digest, ResolveError>;
+type Answer = Result<Digest, RegistryError>;
 type Flight = Shared<BoxFuture<'static, Answer>>;
 
 /// Which digest a reference stands for, asked once however many reviews want to know, and remembered
@@ -98,7 +98,7 @@ impl Digests {
         }
     }
 
-    /// The answer, asked for if need be; [`ResolveError::TimedOut`] at the deadline, while the look-up
+    /// The answer, asked for if need be; [`RegistryError::TimedOut`] at the deadline, while the look-up
     /// goes on and fills the cache for the retry. The look-up counts as begun by `namespace`.
     pub(super) async fn find(
         &self,
@@ -112,11 +112,11 @@ impl Digests {
             return answer;
         }
         let flight = self.join(key, credentials, namespace)?;
-        tokio::time::timeout_at(deadline.into(), flight).await.unwrap_or(Err(ResolveError::TimedOut))
+        tokio::time::timeout_at(deadline.into(), flight).await.unwrap_or(Err(RegistryError::TimedOut))
     }
 
     /// The look-up that is under way for `key`, or a new one.
-    fn join(&self, key: Key, credentials: Vec<Credential>, namespace: &str) -> Result<Flight, ResolveError> {
+    fn join(&self, key: Key, credentials: Vec<Credential>, namespace: &str) -> Result<Flight, RegistryError> {
         let (landed, landing) = oneshot::channel();
         let boarding = lock(&self.flights).board(&key, namespace, landing);
         let flight = match boarding {
@@ -124,7 +124,7 @@ impl Digests {
                 self.observer.tag_cache(CacheAnswer::Shared);
                 return Ok(flight);
             }
-            Boarding::Full => return Err(ResolveError::Overloaded),
+            Boarding::Full => return Err(RegistryError::Overloaded),
             Boarding::Begun(flight) => flight,
         };
         // From here on the flight leaves the list when this is dropped, also where the runtime is
@@ -146,8 +146,8 @@ impl Digests {
             let asking = resolver.resolve(image, &credentials, Instant::now() + FLIGHT_TIME);
             // The resolver keeps to its deadline; this is for the day on which it does not.
             let answer =
-                tokio::time::timeout(FLIGHT_TIME, asking).await.unwrap_or(Err(ResolveError::TimedOut));
-            if answer.as_ref().err().is_none_or(ResolveError::is_answer) {
+                tokio::time::timeout(FLIGHT_TIME, asking).await.unwrap_or(Err(RegistryError::TimedOut));
+            if answer.as_ref().err().is_none_or(RegistryError::is_answer) {
                 known.insert(departure.key.clone(), answer.clone());
             }
             // Out of the list before anybody hears, and only after the cache knows: whoever asks next
@@ -189,7 +189,7 @@ impl Flights {
         {
             return Boarding::Full;
         }
-        let broken_off = || Err(ResolveError::Unreachable("the look-up broke off".to_owned()));
+        let broken_off = || Err(RegistryError::Unreachable("the look-up broke off".to_owned()));
         let flight = landing.map(move |answer| answer.unwrap_or_else(|_| broken_off())).boxed().shared();
         self.by_key.insert(key.clone(), flight.clone());
         *self.by_host.entry(host.into()).or_default() += 1;

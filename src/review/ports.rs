@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::credentials::{Credential, Keyring};
 use crate::{
-    evidence::ResolveError,
+    evidence::RegistryError,
     image::{Digest, ImageReference},
     policy::PolicySet,
 };
@@ -26,7 +26,7 @@ pub trait Resolver: Send + Sync + 'static {
         image: &'a ImageReference,
         credentials: &'a [Credential],
         deadline: Instant,
-    ) -> BoxFuture<'a, Result<Digest, ResolveError>>;
+    ) -> BoxFuture<'a, Result<Digest, RegistryError>>;
 }
 
 /// The policies in force now.

@@ -18,7 +18,7 @@ use crate::{
         Decision, DigestDemand, IMAGES_LIMIT, ImageDecision, ImageQuestion, Settings, Unmatched,
         decide_image, refuse_too_many, refuses_unseen,
     },
-    evidence::{Evidence, Resolution, ResolveError},
+    evidence::{Evidence, RegistryError, Resolution},
     image::{Digest, ImageReference, ReferenceError},
     policy::{Action, LabelSource, NamespaceLabels, Policy, PolicySet, Subject},
 };
@@ -321,7 +321,7 @@ impl Reviewer {
             let resolution = match (planned.open(), keyring) {
                 (None, _) => planned.settled.clone().unwrap_or(Resolution::NotAsked),
                 (Some(_), Err(error)) => {
-                    Resolution::Failed(ResolveError::CredentialsUnavailable(error.to_string()))
+                    Resolution::Failed(RegistryError::CredentialsUnavailable(error.to_string()))
                 }
                 (Some(image), Ok(keyring)) => {
                     let credentials = keyring.lookup(image);
@@ -346,7 +346,7 @@ impl Plan<'_> {
     }
 }
 
-fn resolution(answer: Result<Digest, ResolveError>) -> Resolution {
+fn resolution(answer: Result<Digest, RegistryError>) -> Resolution {
     match answer {
         Ok(digest) => Resolution::Resolved(digest),
         Err(error) => Resolution::Failed(error),

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     decision::Decision,
-    evidence::ResolveError,
+    evidence::RegistryError,
     image::{Digest, ImageReference},
     policy::{self, PolicySet},
 };
@@ -32,7 +32,7 @@ const IMAGE: &str = "registry.example.com/shop/web:1";
 /// Everything outside the process, and how often the registry was asked.
 struct World {
     policies: Arc<PolicySet>,
-    answer: Option<Result<Digest, ResolveError>>,
+    answer: Option<Result<Digest, RegistryError>>,
     namespace: Option<Labels>,
     asked: AtomicUsize,
 }
@@ -65,7 +65,7 @@ impl Resolver for World {
         _: &'a ImageReference,
         _: &'a [Credential],
         _: Instant,
-    ) -> BoxFuture<'a, Result<Digest, ResolveError>> {
+    ) -> BoxFuture<'a, Result<Digest, RegistryError>> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         match self.answer.clone() {
             Some(answer) => async {
@@ -191,10 +191,10 @@ async fn a_tag_cache_of_no_length_remembers_nothing() {
 }
 
 #[rstest]
-#[case::an_answer(ResolveError::NotFound, 1)]
-#[case::no_answer(ResolveError::TimedOut, 2)]
+#[case::an_answer(RegistryError::NotFound, 1)]
+#[case::no_answer(RegistryError::TimedOut, 2)]
 #[tokio::test]
-async fn only_answers_are_remembered(#[case] error: ResolveError, #[case] times: usize) {
+async fn only_answers_are_remembered(#[case] error: RegistryError, #[case] times: usize) {
     let world = Arc::new(World { answer: Some(Err(error)), ..World::default() });
     let reviewer = reviewer(&world, ReviewSettings::default());
     assert!(!ask(&reviewer, IMAGE, &[]).await.allowed());

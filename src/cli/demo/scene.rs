@@ -5,7 +5,7 @@ use futures::future::{BoxFuture, FutureExt as _, ready};
 use jiff::Timestamp;
 
 use crate::{
-    evidence::ResolveError,
+    evidence::RegistryError,
     image::{Digest, ImageReference},
     policy::PolicySet,
     registry::Registries,
@@ -73,15 +73,15 @@ impl Resolver for Signpost {
         image: &'a ImageReference,
         credentials: &'a [Credential],
         deadline: std::time::Instant,
-    ) -> BoxFuture<'a, Result<Digest, ResolveError>> {
+    ) -> BoxFuture<'a, Result<Digest, RegistryError>> {
         async move {
             if image.host() != self.name {
-                return Err(ResolveError::Unreachable(
+                return Err(RegistryError::Unreachable(
                     "the demo asks nobody outside this machine".to_owned(),
                 ));
             }
             let moved = image.to_string().replacen(self.name, &self.place, 1);
-            let moved = moved.parse().map_err(|_| ResolveError::NotFound)?;
+            let moved = moved.parse().map_err(|_| RegistryError::NotFound)?;
             self.registries.resolve(&moved, credentials, deadline).await
         }
         .boxed()

@@ -108,7 +108,7 @@ fn every_field_bites() {
         let scene = Scene {
             object_labels: labels(&[("tier", "web")]),
             resolution: match bite.field {
-                "onError.action" => Resolution::Failed(ResolveError::TimedOut),
+                "onError.action" => Resolution::Failed(RegistryError::TimedOut),
                 _ => Resolution::Resolved(digest('a')),
             },
             ..Scene::default()

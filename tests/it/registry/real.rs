@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use futures::future::join_all;
 use rstest::rstest;
-use tidewaiter::{evidence::ResolveError, registry::RegistryEntry, review::credentials::Keyring};
+use tidewaiter::{evidence::RegistryError, registry::RegistryEntry, review::credentials::Keyring};
 
 use super::{asking, keyring, name, plain, resolve, settings};
 use crate::support::{
@@ -63,7 +63,7 @@ async fn what_is_missing_is_not_found(#[case] access: Access) {
     let ours = asking(settings([registry.entry()]), Keyring::default());
     for image in ["acme/app:2", "acme/nothing:1"] {
         let image = format!("{}/{image}", registry.host());
-        assert_eq!(resolve(&ours, &image, &alice(&registry)).await, Err(ResolveError::NotFound), "{image}");
+        assert_eq!(resolve(&ours, &image, &alice(&registry)).await, Err(RegistryError::NotFound), "{image}");
     }
 }
 
@@ -81,7 +81,7 @@ async fn whoever_has_no_right_password_is_denied(#[case] access: Access, #[case]
     // The same for what is there and for what is not: a denial tells nobody what there is.
     for tag in ["1", "2"] {
         let image = format!("{}/acme/app:{tag}", registry.host());
-        assert_eq!(resolve(&ours, &image, &keyring).await, Err(ResolveError::Denied), "{}", registry.log());
+        assert_eq!(resolve(&ours, &image, &keyring).await, Err(RegistryError::Denied), "{}", registry.log());
     }
     // Each try is a count against the account at registries that lock it.
     assert!(registry.asked(4).await.len() <= 8, "{:?}", registry.asked(4).await);
@@ -110,7 +110,7 @@ async fn one_token_serves_everybody_with_the_same_password_and_repository() {
     assert!(resolve(&ours, &format!("{}/acme/other:1", registry.host()), &alice).await.is_ok());
     let bob = registry.keyring("bob", "builder", "");
     assert!(resolve(&ours, &images[0].0, &bob).await.is_ok());
-    assert_eq!(resolve(&ours, &images[0].0, &Keyring::default()).await, Err(ResolveError::Denied));
+    assert_eq!(resolve(&ours, &images[0].0, &Keyring::default()).await, Err(RegistryError::Denied));
     assert_eq!(registry.tokens().unwrap().received().len(), 4);
 }
 
@@ -127,7 +127,7 @@ async fn the_pull_secret_of_one_repository_is_not_shown_for_another(#[case] acce
     let team = registry.keyring("alice", "wonderland", "team");
     for repository in ["team-b/app", "teammate"] {
         let image = format!("{}/{repository}:1", registry.host());
-        assert_eq!(resolve(&ours, &image, &team).await, Err(ResolveError::Denied));
+        assert_eq!(resolve(&ours, &image, &team).await, Err(RegistryError::Denied));
     }
     if let Some(tokens) = registry.tokens() {
         assert!(tokens.received().iter().all(|request| request.header("authorization").is_none()));
@@ -146,7 +146,7 @@ async fn the_operators_password_serves_where_the_objects_own_does_not() {
     }
     let elsewhere =
         asking(settings([registry.entry()]), keyring("registry.example.com", "alice", "wonderland"));
-    assert_eq!(resolve(&elsewhere, &image, &Keyring::default()).await, Err(ResolveError::Denied));
+    assert_eq!(resolve(&elsewhere, &image, &Keyring::default()).await, Err(RegistryError::Denied));
 }
 
 fn trusting(registry: &Registry, authority: &Authority, directory: &Path) -> RegistryEntry {

@@ -1,0 +1,93 @@
+use std::sync::Arc;
+
+use http::{HeaderValue, Method, StatusCode};
+use url::Url;
+
+use super::{
+    RegistrySettings, SettingsError,
+    authorization::{Authorization, Tokens, Visit},
+    transport::{Class, Reply, Request, Transport},
+};
+use crate::{
+    evidence::RegistryError,
+    review::{credentials::Keyring, ports::RegistryObserver},
+};
+
+/// What a digest may stand for: manifests and indexes (OCI image-spec 1.1; Docker's schema 2). Not
+/// Docker's schema 1, whose digest says nothing about what a runtime makes of it.
+pub(super) const MEDIA_TYPES: [&str; 4] = [
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+];
+
+/// Asks registries which digest a tag stands for, and what was published beside an image.
+pub struct Registries {
+    pub(super) transport: Transport,
+    pub(super) operator: Keyring,
+    pub(super) accept: HeaderValue,
+    tokens: Tokens,
+}
+
+/// One thing that a registry is asked for.
+#[derive(Clone)]
+pub(super) struct Wanted {
+    pub(super) class: Class,
+    pub(super) method: Method,
+    pub(super) url: Url,
+    /// The media types that are wanted; none says nothing.
+    pub(super) accept: Option<HeaderValue>,
+    /// The longest body that is read, in bytes.
+    pub(super) limit: u64,
+}
+
+impl Registries {
+    /// `operator` holds the operator's own credentials, which serve every namespace.
+    pub fn new(
+        settings: RegistrySettings,
+        operator: Keyring,
+        observer: Arc<dyn RegistryObserver>,
+    ) -> Result<Self, SettingsError> {
+        let transport = Transport::new(settings, observer)?;
+        // OK because media types are visible ASCII
+        let accept = HeaderValue::try_from(MEDIA_TYPES.join(", ")).unwrap();
+        Ok(Self { transport, operator, accept, tokens: Tokens::new() })
+    }
+
+    /// What a registry answers, shown the visitor's credential once it asks for one. Where it has asked
+    /// before, it is shown at once.
+    pub(super) async fn fetch(&self, visit: Visit<'_>, wanted: Wanted) -> Result<Reply, RegistryError> {
+        let Visit { transport, endpoint, deadline, .. } = visit;
+        let request = |authorization: Option<Authorization>| {
+            let Wanted { class, method, url, accept, limit } = wanted.clone();
+            let authorization = authorization.map(|authorization| authorization.header);
+            Request { class, method, url, accept, authorization, limit }
+        };
+        let mut shown = self.tokens.expected(visit).await;
+        loop {
+            let header = shown.as_ref().map(|authorization| authorization.header.clone());
+            let reply = transport.ask(endpoint, request(shown.clone()), deadline).await?;
+            if reply.status != StatusCode::UNAUTHORIZED || !reply.own {
+                return answered(reply);
+            }
+            // What is fresh and refused will not be taken the next time either.
+            if shown.as_ref().is_some_and(|authorization| !authorization.remembered) {
+                return Err(RegistryError::Denied);
+            }
+            let next = self.tokens.authorize(visit, &reply.headers, header.is_some()).await?;
+            if header.as_ref() == Some(&next.header) {
+                return Err(RegistryError::Denied);
+            }
+            shown = Some(next);
+        }
+    }
+}
+
+fn answered(reply: Reply) -> Result<Reply, RegistryError> {
+    match reply.status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(RegistryError::Denied),
+        StatusCode::NOT_FOUND => Err(RegistryError::NotFound),
+        _ => Ok(reply),
+    }
+}
