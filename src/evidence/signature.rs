@@ -3,6 +3,7 @@ use std::{collections::BTreeMap, fmt};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::RegistryError;
 use crate::image::Digest;
 
 /// Something that stood beside an image and may be a signature of it or an attestation about it. Nobody
@@ -34,6 +35,18 @@ pub enum Material {
         /// The layer's annotations, which hold certificate and log entry.
         annotations: BTreeMap<String, String>,
     },
+    /// Something that the registry lists and does not give: it is not there, it is too large, or it is not
+    /// what its digest says. One that could not be asked for is no candidate: nobody knows what it is.
+    Unreadable(RegistryError),
+}
+
+/// Which kinds of things beside an image somebody wants to see. At least one of them.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Attached {
+    /// Signatures of the image.
+    pub signatures: bool,
+    /// Attestations about the image.
+    pub attestations: bool,
 }
 
 /// A candidate whose signature holds: somebody said something about this image.
@@ -115,6 +128,9 @@ pub enum Rejection {
     /// It is not what it says it is.
     #[error("it cannot be read: {0}")]
     Malformed(String),
+    /// The registry lists it and does not give it.
+    #[error("{0}")]
+    Unreadable(RegistryError),
     /// It is about another image.
     #[error("it is about {found}")]
     OtherImage {

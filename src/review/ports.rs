@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use super::credentials::{Credential, Keyring};
 use crate::{
-    evidence::RegistryError,
-    image::{Digest, ImageReference},
+    evidence::{Attached, Candidate, RegistryError},
+    image::{Digest, ImageReference, Repository},
     policy::PolicySet,
 };
 
@@ -27,6 +27,24 @@ pub trait Resolver: Send + Sync + 'static {
         credentials: &'a [Credential],
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Digest, RegistryError>>;
+}
+
+/// Finds what was published beside an image: signatures and attestations that nobody has verified yet.
+pub trait Attachments: Send + Sync + 'static {
+    /// Everything of the kinds `wanted` that stands beside `image` in `place`, which need not be the
+    /// repository that the image comes from. Empty means that the registry was asked and there is nothing.
+    ///
+    /// Tries `credentials` in their order and then asks without any. Answers before `deadline`. One thing
+    /// that cannot be read is a candidate of its own; more than are looked at is an error. Does not
+    /// cache and does not share requests: the review does both.
+    fn beside<'a>(
+        &'a self,
+        place: &'a Repository,
+        image: &'a Digest,
+        wanted: Attached,
+        credentials: &'a [Credential],
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Vec<Candidate>, RegistryError>>;
 }
 
 /// The policies in force now.
@@ -95,7 +113,7 @@ pub trait RegistryObserver: Send + Sync + 'static {
 pub struct RegistryExchange<'a> {
     /// The registry's `host[:port]`, canonical; of its token server the registry's.
     pub host: &'a str,
-    /// `resolve`, `manifest` or `token`.
+    /// `resolve`, `manifest`, `referrers`, `blob` or `token`.
     pub class: &'static str,
     /// `ok`, `not_found`, `denied`, `throttled`, `unreachable`, `timed_out`, `too_large`, `malformed`, `forbidden`.
     pub outcome: &'static str,

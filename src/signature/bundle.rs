@@ -57,6 +57,7 @@ impl<'a> Parsed<'a> {
                 let content = Content::Envelope(Cow::Owned(envelope));
                 Ok(Self { content, carrier: Carrier::Annotations(annotations) })
             }
+            Material::Unreadable(error) => Err(Rejection::Unreadable(error.clone())),
         }
     }
 
