@@ -70,6 +70,15 @@ pub fn judge(requirement: &Requirement, image: &ImageReference, evidence: &Evide
             Some(digest) => judge_denied_digests(denied, digest),
             None => Verdict::Indeterminate(unknown_digest()),
         },
+        Requirement::Signatures(_) | Requirement::Attestation(_) => match evidence.resolution.digest() {
+            Some(_) => Verdict::Indeterminate(Finding {
+                reason: Reason::SignaturesNotAsked,
+                found: "an image whose signatures nobody has looked for".to_owned(),
+                wanted: "a look at them".to_owned(),
+                remedy: "mend what else refuses the image",
+            }),
+            None => Verdict::Indeterminate(unknown_digest()),
+        },
         Requirement::Readable(error) => Verdict::Violated(Finding {
             reason: Reason::PolicyUnreadable,
             found: error.to_string(),
@@ -89,7 +98,7 @@ pub fn judge_digest(evidence: &Evidence, demand: DigestDemand) -> Verdict {
             wanted: "the digest in the reference".to_owned(),
             remedy: "try again: the digest is put in before this check; if this stays, another webhook takes it out",
         }),
-        (Resolution::Failed(error), _) => unresolved(error),
+        (Resolution::Failed(error), _) => unlooked(error, "the image's digest".to_owned()),
         (Resolution::NotAsked, _) => Verdict::Indeterminate(unknown_digest()),
     }
 }
@@ -130,14 +139,19 @@ fn unknown_digest() -> Finding {
     }
 }
 
-fn unresolved(error: &RegistryError) -> Verdict {
+/// What becomes of a question that the registry did not answer, or answered with no.
+pub(super) fn unlooked(error: &RegistryError, wanted: String) -> Verdict {
     const RETRY: &str = "try again in a moment; if it stays, tell whoever runs the registry";
     let (reason, remedy) = match error {
         RegistryError::NotFound | RegistryError::Denied => (
             Reason::ImageUnavailable,
             "check the name and the tag, and that an imagePullSecret of the Pod may pull it",
         ),
-        RegistryError::Malformed(_) | RegistryError::TooLarge { .. } | RegistryError::TooMany { .. } => (
+        RegistryError::TooMany { .. } => (
+            Reason::TooManyReferrers,
+            "have old signatures and attestations of this image removed from its repository",
+        ),
+        RegistryError::Malformed(_) | RegistryError::TooLarge { .. } => (
             Reason::RegistryAnswerUnusable,
             "tell whoever runs the registry; the decision log has the details",
         ),
@@ -160,9 +174,8 @@ fn unresolved(error: &RegistryError) -> Verdict {
         RegistryError::NotFound | RegistryError::Denied => {
             "no such image, or none that these credentials may see"
         }
-        RegistryError::Malformed(_) | RegistryError::TooLarge { .. } | RegistryError::TooMany { .. } => {
-            "an answer that cannot be believed"
-        }
+        RegistryError::TooMany { .. } => "more beside the image than is looked at",
+        RegistryError::Malformed(_) | RegistryError::TooLarge { .. } => "an answer that cannot be believed",
         RegistryError::Forbidden(_) => "a registry that may not be asked",
         RegistryError::Throttled { .. } => "a registry that throttles requests",
         RegistryError::Unreachable(_) => "a registry that cannot be reached",
@@ -170,8 +183,7 @@ fn unresolved(error: &RegistryError) -> Verdict {
         RegistryError::Overloaded => "too many requests waiting for this registry",
         RegistryError::CredentialsUnavailable(_) => "pull secrets that could not be read",
     };
-    let finding =
-        Finding { reason, found: found.to_owned(), wanted: "the image's digest".to_owned(), remedy };
+    let finding = Finding { reason, found: found.to_owned(), wanted, remedy };
     match error {
         RegistryError::NotFound => Verdict::Absent(finding),
         error if error.is_answer() => Verdict::Violated(finding),

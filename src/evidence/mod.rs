@@ -9,7 +9,10 @@ mod signature;
 
 pub use registry_error::RegistryError;
 pub use resolution::Resolution;
-pub use signature::{Attached, Candidate, Claim, KeyFingerprint, Material, Rejection, Signer, Verified};
+pub use signature::{
+    Attached, AuthorityError, AuthorityEvidence, Candidate, Claim, KeyFingerprint, Material, Rejection,
+    Signer, Verified,
+};
 
 /// All that is known about one image when it is judged.
 #[derive(Clone, Debug)]

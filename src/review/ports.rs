@@ -7,9 +7,9 @@ use jiff::Timestamp;
 
 use super::credentials::{Credential, Keyring};
 use crate::{
-    evidence::{Attached, Candidate, RegistryError},
+    evidence::{Attached, AuthorityEvidence, Candidate, RegistryError},
     image::{Digest, ImageReference, Repository},
-    policy::PolicySet,
+    policy::{Authority, PolicySet},
 };
 
 /// Labels of a namespace or an object.
@@ -45,6 +45,21 @@ pub trait Attachments: Send + Sync + 'static {
         credentials: &'a [Credential],
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Vec<Candidate>, RegistryError>>;
+}
+
+/// Checks what was found beside an image. Computes, and asks nobody.
+pub trait Examiner: Send + Sync + 'static {
+    /// Which keys and trust roots are in force: grows whenever one of them changes. Cheap.
+    fn trust_version(&self) -> u64;
+
+    /// What each of `authorities` has said about `image`, by what was `found` for it at the same place. Takes
+    /// up to some hundred milliseconds where a publisher has left as much as is looked at.
+    fn examine(
+        &self,
+        authorities: &[Authority],
+        found: &[Result<Arc<[Candidate]>, RegistryError>],
+        image: &Digest,
+    ) -> Vec<AuthorityEvidence>;
 }
 
 /// The policies in force now.

@@ -340,7 +340,7 @@ impl Plan<'_> {
         let images = self.images.iter().zip(evidence).map(|(planned, evidence)| {
             let PlannedImage { slot, reference, matching, .. } = planned;
             let question = ImageQuestion { pointer: slot.pointer, image: slot.image, reference, evidence };
-            decide_image(question, matching, &self.subject, self.settings, self.now)
+            decide_image(question, matching, &[], &self.subject, self.settings, self.now)
         });
         Decision { images: images.collect() }
     }

@@ -93,7 +93,7 @@ pub(super) fn bundle(
 
 /// The one certificate of an annotation. Anything else in its place, as a bare key, says nothing about who
 /// signed.
-fn certificate(pem: &str) -> Result<CertificateDer<'static>, Rejection> {
+pub(super) fn certificate(pem: &str) -> Result<CertificateDer<'static>, Rejection> {
     let mut certificates = CertificateDer::pem_slice_iter(pem.as_bytes());
     match (certificates.next(), certificates.next()) {
         (Some(Ok(certificate)), None) => Ok(certificate),
