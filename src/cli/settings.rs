@@ -12,12 +12,14 @@ use crate::{
     review::{
         DigestPinning, Ports, ReviewSettings, Reviewer, Workloads,
         credentials::Keyring,
-        ports::{CacheObserver, Clock, Namespaces, Policies, PullSecrets, RegistryObserver},
+        ports::{CacheObserver, Clock, Namespaces, NobodyLooks, Policies, PullSecrets, RegistryObserver},
     },
 };
 
 /// The longest that a tag may be believed without asking again, in seconds.
 const LONGEST_TAG_CACHE: u64 = 3600;
+/// The longest that signatures may be remembered without looking again, in seconds: a day.
+const LONGEST_EVIDENCE_CACHE: u64 = 86_400;
 
 /// What an operator settles once for the whole process: the settings file, read and checked.
 ///
@@ -50,6 +52,7 @@ struct SettingsFile {
     workloads: Workloads,
     image_pull_secrets: ImagePullSecrets,
     tag_cache_seconds: Option<u64>,
+    evidence_cache_seconds: Option<u64>,
     docker_config: Option<PathBuf>,
     registries: Vec<RegistryEntry>,
     cluster_ranges: Vec<IpNet>,
@@ -87,6 +90,13 @@ impl Settings {
             anyhow::ensure!(seconds <= LONGEST_TAG_CACHE, "tagCacheSeconds: wanted 0 to {LONGEST_TAG_CACHE}");
             review.tag_cache = Duration::from_secs(seconds);
         }
+        if let Some(seconds) = file.evidence_cache_seconds {
+            anyhow::ensure!(
+                seconds <= LONGEST_EVIDENCE_CACHE,
+                "evidenceCacheSeconds: wanted 0 to {LONGEST_EVIDENCE_CACHE}"
+            );
+            review.evidence_cache = Duration::from_secs(seconds);
+        }
         let operator = match &file.docker_config {
             None => Keyring::default(),
             Some(path) => {
@@ -122,7 +132,9 @@ impl Settings {
         let registries = Registries::new(self.registries.clone(), self.operator.clone(), observer.clone())?;
         let Surroundings { policies, namespaces, pull_secrets, clock } = surroundings;
         let resolver = Arc::new(registries);
-        let ports = Ports { policies, namespaces, pull_secrets, resolver, clock, observer };
+        let (attachments, examiner) = (Arc::new(NobodyLooks), Arc::new(NobodyLooks));
+        let ports =
+            Ports { policies, namespaces, pull_secrets, resolver, attachments, examiner, clock, observer };
         Ok(Reviewer::new(ports, self.review, runtime.clone()))
     }
 }

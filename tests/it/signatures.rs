@@ -98,7 +98,7 @@ fn root(fixtures: &Path, name: &str) -> TrustRoot {
 /// What is claimed, in a word: the annotations of a signature, or the type of an attestation.
 fn claimed(verified: &Verified) -> String {
     match &verified.claim {
-        Claim::Image { annotations } => format!("image {annotations:?}"),
+        Claim::Image { annotations, .. } => format!("image {annotations:?}"),
         Claim::Attestation { predicate_type, .. } => predicate_type.clone(),
     }
 }

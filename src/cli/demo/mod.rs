@@ -32,7 +32,7 @@ use crate::{
     cluster::NoPullSecrets,
     policy::PolicySet,
     registry::{Registries, RegistrySettings},
-    review::{Ports, ReviewSettings, Reviewer},
+    review::{Ports, ReviewSettings, Reviewer, ports::NobodyLooks},
     telemetry::{DecisionLog, LogFormat, Metrics},
     webhook::{health::Readiness, tls::Certificate},
     workload::WorkloadKind,
@@ -205,6 +205,8 @@ fn reviewer(registry: &Registry, scene: Arc<Scene>, telemetry: Arc<Telemetry>) -
         namespaces: scene.clone(),
         pull_secrets: Arc::new(NoPullSecrets),
         resolver: Arc::new(resolver),
+        attachments: Arc::new(NobodyLooks),
+        examiner: Arc::new(NobodyLooks),
         clock: scene,
         observer: telemetry,
     };

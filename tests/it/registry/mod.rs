@@ -22,8 +22,8 @@ use tidewaiter::{
         ImageSlot, Ports, Question, ReviewSettings, Reviewer, Stage,
         credentials::{Credential, Keyring},
         ports::{
-            CacheAnswer, CacheObserver, Clock, Labels, LookupError, Namespaces, Policies, PullSecrets,
-            RegistryExchange, RegistryObserver, Resolver,
+            CacheAnswer, CacheName, CacheObserver, Clock, Labels, LookupError, Namespaces, NobodyLooks,
+            Policies, PullSecrets, RegistryExchange, RegistryObserver, Resolver,
         },
     },
 };
@@ -107,6 +107,8 @@ async fn review(
         namespaces: surroundings.clone(),
         pull_secrets: surroundings.clone(),
         resolver: witness.clone(),
+        attachments: Arc::new(NobodyLooks),
+        examiner: Arc::new(NobodyLooks),
         clock: surroundings,
         observer: Arc::new(Unobserved),
     };
@@ -193,7 +195,7 @@ impl Clock for Surroundings {
 struct Unobserved;
 
 impl CacheObserver for Unobserved {
-    fn tag_cache(&self, _: CacheAnswer) {}
+    fn cache(&self, _: CacheName, _: CacheAnswer) {}
 }
 
 impl RegistryObserver for Unobserved {
