@@ -24,8 +24,8 @@ use crate::{
 /// How long a judgement is kept that is a no, and how old what was seen may be for a no to be based on it:
 /// somebody who signs the image meanwhile waits no longer than that.
 const REFUSAL_TTL: Duration = Duration::from_secs(10);
-/// How long a judgement is kept that time alone may change.
-const TIMED_TTL: Duration = Duration::from_secs(60);
+/// How old a judgement may become that time alone may change, in seconds.
+const TIMED_SECONDS: i64 = 60;
 /// How many bytes of what was seen beside images are kept.
 const EVIDENCE_BYTES: u64 = 32 << 20;
 /// How many bytes of judgements are kept.
@@ -37,7 +37,8 @@ const EXAMINATIONS: usize = 8;
 /// want to know, and remembered.
 ///
 /// A judgement is remembered for one digest under one name, one state of one policy, one state of keys and
-/// trust roots, and one credential class: what changes any of them makes the next review look again.
+/// trust roots, and one credential class, and for one minute where a condition asks for the time: what changes
+/// any of them makes the next review look again.
 pub(super) struct Judgements {
     known: Lookups<JudgementKey, Arc<Judgement>>,
     work: Arc<Work>,
@@ -114,9 +115,6 @@ impl Judgements {
             weight: |_, _| 1024,
             lifetime: Box::new(move |answer: &Answer<Arc<Judgement>>| match answer {
                 Ok(judgement) if !judgement.is_conclusive() => None,
-                Ok(judgement) if judgement.holds() && judgement.changes_with_time() => {
-                    Some(TIMED_TTL.min(ttl))
-                }
                 Ok(judgement) if judgement.holds() => Some(ttl),
                 _ => Some(REFUSAL_TTL.min(ttl)),
             }),
@@ -146,6 +144,9 @@ impl Judgements {
         }
         add(&version.generation.to_be_bytes());
         add(&self.work.examiner.trust_version().to_be_bytes());
+        if policy.changes_with_time() {
+            add(&self.work.clock.now().as_second().div_euclid(TIMED_SECONDS).to_be_bytes());
+        }
         add(image.name().as_bytes());
         add(image.tag().unwrap_or_default().as_bytes());
         add(CredentialClass::of(&keyring.lookup(image)).as_bytes());

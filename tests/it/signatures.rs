@@ -3,7 +3,12 @@
 //! The data is not part of the project: see [`shared`]. What the project makes itself is tested beside the
 //! code, in `src/signature/tests.rs`.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde_json::Value;
 use tidewaiter::{
@@ -17,6 +22,8 @@ use crate::support::tools::shared;
 
 const SUBJECT: &str = "https://github.com/acme/app/.github/workflows/release.yml@refs/tags/v1";
 const ISSUER: &str = "https://token.actions.githubusercontent.com";
+/// Who signed the vectors that do not say who.
+const CONFORMANCE_SUBJECT: &str = "https://github.com/sigstore-conformance/extremely-dangerous-public-oidc-beacon/.github/workflows/extremely-dangerous-oidc-beacon.yml@refs/heads/main";
 const SLSA: &str = "https://slsa.dev/provenance/v1";
 const VULN: &str = "https://cosign.sigstore.dev/attestation/vuln/v1";
 const SPDX: &str = "https://spdx.dev/Document";
@@ -324,42 +331,52 @@ fn remove(document: &mut Value, pointer: &str) {
     }
 }
 
+/// By way of the client that sigstore-conformance itself would run.
 #[test]
 fn the_verification_vectors_of_sigstore_are_judged_right() {
     let Some(vectors) = shared("conformance/bundle-verify") else { return };
-    let read = |folder: &Path, name: &str| fs::read_to_string(folder.join(name)).ok();
-    let public_good = TrustRoot::public_good();
-    let mut judged = 0;
-    let mut wrong = Vec::new();
+    let client = example("sigstore_conformance");
+    let read = |path: &Path| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
+    let (mut judged, mut wrong) = (0, Vec::new());
     for entry in fs::read_dir(&vectors).unwrap() {
         let folder = entry.unwrap().path();
-        let Some(bundle) = read(&folder, "bundle.sigstore.json") else { continue };
+        if !folder.join("bundle.sigstore.json").is_file() {
+            continue;
+        }
         let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
-        let artifact =
-            fs::read(folder.join("artifact")).or_else(|_| fs::read(vectors.join("a.txt"))).unwrap();
-        let image = Digest::sha256(&artifact);
-        let candidate =
-            Candidate { place: Digest::sha256(bundle.as_bytes()), material: Material::Bundle(bundle.into()) };
-        let own = read(&folder, "trusted_root.json").map(|json| TrustRoot::from_json(&json));
-        let verified = match &own {
-            Some(Err(error)) => Err(Rejection::Untrusted(error.to_string())),
-            own => {
-                let root = own.as_ref().map_or(&public_good, |root| root.as_ref().unwrap());
-                match read(&folder, "key.pub") {
-                    Some(pem) => PublicKey::from_pem(&pem)
-                        .map_err(|error| Rejection::Malformed(error.to_string()))
-                        .and_then(|key| {
-                            verify_with_key(&candidate, &image, &key, TransparencyLog::Required, Some(root))
-                        }),
-                    None => verify_with_certificate(&candidate, &image, TransparencyLog::Required, root),
-                }
+        let own = folder.join("artifact");
+        let artifact = if own.is_file() { own } else { vectors.join("a.txt") };
+        let digest = Digest::sha256(&fs::read(&artifact).unwrap()).to_string();
+        // As a file and as a digest, as the suite does.
+        for artifact in [artifact.to_str().unwrap(), &digest] {
+            let mut command = Command::new(&client);
+            command.arg("verify-bundle").arg("--bundle").arg(folder.join("bundle.sigstore.json"));
+            if folder.join("key.pub").is_file() {
+                command.arg("--key").arg(folder.join("key.pub"));
+            } else {
+                let identity =
+                    read(&folder.join("identity")).unwrap_or_else(|| CONFORMANCE_SUBJECT.to_owned());
+                let issuer = read(&folder.join("issuer")).unwrap_or_else(|| ISSUER.to_owned());
+                command.args(["--certificate-identity", &identity, "--certificate-oidc-issuer", &issuer]);
             }
-        };
-        judged += 1;
-        if verified.is_ok() == name.ends_with("_fail") {
-            wrong.push(format!("{name}: {verified:?}"));
+            if folder.join("trusted_root.json").is_file() {
+                command.arg("--trusted-root").arg(folder.join("trusted_root.json"));
+            }
+            let ended = command.arg(artifact).output().unwrap();
+            judged += 1;
+            if ended.status.success() == name.ends_with("_fail") {
+                wrong.push(format!("{name}: {}", String::from_utf8_lossy(&ended.stderr)));
+            }
         }
     }
-    assert!(judged > 40, "{judged}");
+    assert!(judged > 80, "{judged}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A program of `examples/`, which cargo builds before it runs these tests.
+fn example(name: &str) -> PathBuf {
+    let tidewaiter = Path::new(env!("CARGO_BIN_EXE_tidewaiter"));
+    let path = tidewaiter.with_file_name("examples").join(name);
+    assert!(path.is_file(), "{} is not built: run `cargo build --examples`", path.display());
+    path
 }
