@@ -10,6 +10,8 @@ mod address;
 mod authorization;
 mod breaker;
 mod challenge;
+mod errand;
+mod manifest;
 mod registries;
 mod resolve;
 mod settings;

@@ -6,21 +6,13 @@ use url::Url;
 use super::{
     RegistrySettings, SettingsError,
     authorization::{Authorization, Tokens, Visit},
+    manifest::MEDIA_TYPES,
     transport::{Class, Reply, Request, Transport},
 };
 use crate::{
     evidence::RegistryError,
     review::{credentials::Keyring, ports::RegistryObserver},
 };
-
-/// What a digest may stand for: manifests and indexes (OCI image-spec 1.1; Docker's schema 2). Not
-/// Docker's schema 1, whose digest says nothing about what a runtime makes of it.
-pub(super) const MEDIA_TYPES: [&str; 4] = [
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-];
 
 /// Asks registries which digest a tag stands for, and what was published beside an image.
 pub struct Registries {
