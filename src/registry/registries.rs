@@ -57,21 +57,21 @@ impl Registries {
             Request { class, method, url, accept, authorization, limit }
         };
         let mut shown = self.tokens.expected(visit).await;
+        let mut told = false;
         loop {
-            let header = shown.as_ref().map(|authorization| authorization.header.clone());
             let reply = transport.ask(endpoint, request(shown.clone()), deadline).await?;
             if reply.status != StatusCode::UNAUTHORIZED || !reply.own {
                 return answered(reply);
             }
-            // What is fresh and refused will not be taken the next time either.
-            if shown.as_ref().is_some_and(|authorization| !authorization.remembered) {
+            // A registry that wants something else each time gets what it wants once.
+            if told && shown.as_ref().is_some_and(|authorization| !authorization.remembered) {
                 return Err(RegistryError::Denied);
             }
-            let next = self.tokens.authorize(visit, &reply.headers, header.is_some()).await?;
-            if header.as_ref() == Some(&next.header) {
+            let next = self.tokens.authorize(visit, &reply.headers, shown.as_ref()).await?;
+            if shown.as_ref().is_some_and(|shown| shown.header == next.header) {
                 return Err(RegistryError::Denied);
             }
-            shown = Some(next);
+            (shown, told) = (Some(next), true);
         }
     }
 }
