@@ -4,7 +4,6 @@
 //! code, in `src/signature/tests.rs`.
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -18,7 +17,7 @@ use tidewaiter::{
     signature::{TrustRoot, verify_with_certificate, verify_with_key},
 };
 
-use crate::support::tools::shared;
+use crate::support::{layout::Layout, tools::shared};
 
 const SUBJECT: &str = "https://github.com/acme/app/.github/workflows/release.yml@refs/tags/v1";
 const ISSUER: &str = "https://token.actions.githubusercontent.com";
@@ -28,71 +27,6 @@ const SLSA: &str = "https://slsa.dev/provenance/v1";
 const VULN: &str = "https://cosign.sigstore.dev/attestation/vuln/v1";
 const SPDX: &str = "https://spdx.dev/Document";
 const CYCLONEDX: &str = "https://cyclonedx.org/bom";
-
-/// An OCI image layout: what a registry held of one repository.
-struct Layout<'a> {
-    folder: &'a Path,
-    index: Value,
-}
-
-impl<'a> Layout<'a> {
-    fn open(folder: &'a Path) -> Self {
-        Self { folder, index: json(&folder.join("index.json")) }
-    }
-
-    /// What the tag stands for.
-    fn tag(&self, tag: &str) -> Option<Digest> {
-        let manifests = self.index["manifests"].as_array().unwrap();
-        let named =
-            manifests.iter().find(|one| one["annotations"]["org.opencontainers.image.ref.name"] == tag);
-        Some(digest(named?))
-    }
-
-    fn blob(&self, digest: &Digest) -> Vec<u8> {
-        fs::read(self.folder.join("blobs/sha256").join(digest.hex())).unwrap()
-    }
-
-    fn manifest(&self, digest: &Digest) -> Value {
-        serde_json::from_slice(&self.blob(digest)).unwrap()
-    }
-
-    /// Everything beside the image: referrers first, then the layers of `.sig` and `.att`.
-    fn candidates(&self, image: &Digest) -> Vec<Candidate> {
-        let tag = image.as_str().replace(':', "-");
-        let mut found = Vec::new();
-        if let Some(index) = self.tag(&tag) {
-            for referrer in self.manifest(&index)["manifests"].as_array().unwrap() {
-                let place = digest(referrer);
-                let layer = digest(&self.manifest(&place)["layers"][0]);
-                let bundle = String::from_utf8(self.blob(&layer)).unwrap();
-                found.push(Candidate { place, material: Material::Bundle(bundle.into()) });
-            }
-        }
-        for kind in ["sig", "att"] {
-            let Some(manifest) = self.tag(&format!("{tag}.{kind}")) else { continue };
-            for layer in self.manifest(&manifest)["layers"].as_array().unwrap() {
-                let place = digest(layer);
-                let content = self.blob(&place).into();
-                let annotations: BTreeMap<_, _> =
-                    serde_json::from_value(layer["annotations"].clone()).unwrap();
-                let material = match kind {
-                    "sig" => Material::SimpleSigning { payload: content, annotations },
-                    _ => Material::Envelope { envelope: content, annotations },
-                };
-                found.push(Candidate { place, material });
-            }
-        }
-        found
-    }
-}
-
-fn json(path: &Path) -> Value {
-    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
-}
-
-fn digest(descriptor: &Value) -> Digest {
-    descriptor["digest"].as_str().unwrap().parse().unwrap()
-}
 
 fn key(path: &Path) -> PublicKey {
     PublicKey::from_pem(&fs::read_to_string(path).unwrap()).unwrap()

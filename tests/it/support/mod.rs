@@ -4,6 +4,7 @@ pub mod apiserver;
 pub mod certs;
 pub mod cluster;
 pub mod hostile;
+pub mod layout;
 pub mod process;
 pub mod registry;
 pub mod tokens;

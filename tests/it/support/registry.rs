@@ -17,6 +17,7 @@ use url::Url;
 
 use super::{
     certs::Authority,
+    layout::{self, Layout},
     process::{self, Guarded, wait_for},
     tokens::{ISSUER, SERVICE, TokenServer},
     tools,
@@ -167,6 +168,35 @@ impl Registry {
     /// Pushes an index of one image, and answers with the index's digest.
     pub async fn push_index(&self, repository: &str, tag: &str) -> Digest {
         self.try_push_index(repository, tag).await.unwrap()
+    }
+
+    /// Pushes everything that a layout holds, under the tags that it has there.
+    pub async fn push_layout(&self, repository: &str, layout: &Layout<'_>) {
+        for (tag, descriptor) in layout.tagged() {
+            self.try_push_all(repository, tag, descriptor, layout).await.unwrap();
+        }
+    }
+
+    async fn try_push_all(
+        &self,
+        repository: &str,
+        reference: &str,
+        descriptor: &Value,
+        layout: &Layout<'_>,
+    ) -> anyhow::Result<Digest> {
+        let digest = layout::digest(descriptor);
+        let manifest = layout.manifest(&digest);
+        let listed = |list: &str| manifest[list].as_array().cloned().unwrap_or_default();
+        for child in listed("manifests") {
+            let digest = layout::digest(&child);
+            Box::pin(self.try_push_all(repository, digest.as_str(), &child, layout)).await?;
+        }
+        for blob in listed("layers").iter().chain(manifest.get("config")) {
+            self.put_blob(repository, LAYER, layout.blob(&layout::digest(blob))).await?;
+        }
+        let media_type = descriptor["mediaType"].as_str().context("a manifest of no type")?;
+        let manifest = String::from_utf8(layout.blob(&digest))?;
+        self.put_manifest(repository, reference, media_type, manifest).await
     }
 
     async fn try_push(&self, repository: &str, tag: &str) -> anyhow::Result<Digest> {
