@@ -1,7 +1,9 @@
 //! Manifests and indexes (OCI image-spec 1.1), as far as they are read here.
 
+use std::collections::BTreeMap;
+
 use http::{HeaderMap, StatusCode, header};
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 use crate::{evidence::RegistryError, image::Digest};
 
@@ -18,6 +20,66 @@ pub(super) const MEDIA_TYPES: [&str; 4] = [
 /// The largest manifest that is read, in bytes.
 pub(super) const MANIFEST_LIMIT: u64 = 4 << 20;
 const DIGEST_HEADER: &str = "docker-content-digest";
+
+/// What a manifest or an index points to (OCI image-spec 1.1, "Content Descriptors"). Its `urls` are not
+/// read: whoever wrote them would choose where requests go.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Descriptor {
+    pub(super) media_type: String,
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub(super) annotations: BTreeMap<String, String>,
+}
+
+/// What stands in a manifest. An index has no layers, and what it lists is not of interest here.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Manifest {
+    /// What it is about, where it is about something.
+    pub(super) subject: Option<Digest>,
+    pub(super) layers: Vec<Descriptor>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    config: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    layers: Vec<Descriptor>,
+    #[serde(default, deserialize_with = "written")]
+    manifests: Option<Vec<Descriptor>>,
+    subject: Option<Subject>,
+}
+
+#[derive(Deserialize)]
+struct Subject {
+    digest: Digest,
+}
+
+/// Reads a manifest whose digest has been checked.
+pub(super) fn manifest(body: &[u8]) -> Result<Manifest, RegistryError> {
+    let Document { layers, subject, .. } = document(body)?;
+    Ok(Manifest { subject: subject.map(|subject| subject.digest), layers })
+}
+
+/// Reads what an index lists.
+pub(super) fn index(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Descriptor>, RegistryError> {
+    if media_type(headers) != Some(INDEX) {
+        return Err(malformed("its answer is no index"));
+    }
+    document(body)?.manifests.ok_or_else(|| malformed("its answer is no index"))
+}
+
+fn document(body: &[u8]) -> Result<Document, RegistryError> {
+    let document: Document =
+        serde_json::from_slice(body).map_err(|_| malformed("the manifest is no JSON of its kind"))?;
+    // A document that is both has no one meaning: CVE-2021-41190.
+    if document.manifests.is_some() && (document.config.is_some() || !document.layers.is_empty()) {
+        return Err(malformed("the manifest is also an index"));
+    }
+    Ok(document)
+}
 
 /// The digest that a HEAD names; none where only the body can say.
 pub(super) fn digest_of_head(headers: &HeaderMap) -> Result<Option<Digest>, RegistryError> {
@@ -83,4 +145,88 @@ pub(super) fn unexpected(status: StatusCode) -> RegistryError {
 
 pub(super) fn malformed(what: &str) -> RegistryError {
     RegistryError::Malformed(what.to_owned())
+}
+
+/// What some write as `null` where they mean nothing.
+fn null_is_empty<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
+}
+
+/// The same where it matters whether anything is written.
+fn written<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    null_is_empty(from).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use rstest::rstest;
+
+    use super::*;
+
+    const A: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+    fn read(document: &str) -> Option<Manifest> {
+        manifest(document.replace("DIGEST", A).as_bytes()).ok()
+    }
+
+    #[rstest]
+    #[case(r#"{}"#, 0, false)]
+    #[case(r#"{"layers": null, "subject": null}"#, 0, false)]
+    #[case(r#"{"config": {"anything": [1]}, "layers": [], "other": {}}"#, 0, false)]
+    #[case(r#"{"subject": {"mediaType": "m", "digest": "DIGEST", "size": 1}}"#, 0, true)]
+    #[case(
+        r#"{"layers": [{"mediaType": "m", "digest": "DIGEST", "size": 1, "annotations": null, "urls": ["u"]}]}"#,
+        1,
+        false
+    )]
+    #[case(r#"{"manifests": [{"mediaType": "m", "digest": "DIGEST", "size": 1}]}"#, 0, false)]
+    fn of_a_manifest_its_layers_and_its_subject_are_read(
+        #[case] document: &str,
+        #[case] layers: usize,
+        #[case] has_subject: bool,
+    ) {
+        let manifest = read(document).unwrap();
+        assert_eq!((manifest.layers.len(), manifest.subject.is_some()), (layers, has_subject));
+    }
+
+    #[rstest]
+    #[case("")]
+    #[case("null")]
+    #[case("[]")]
+    #[case(r#"{"layers": {}}"#)]
+    #[case(r#"{"layers": [null]}"#)]
+    #[case(r#"{"layers": [{"digest": "DIGEST", "size": 1}]}"#)]
+    #[case(r#"{"layers": [{"mediaType": "m", "size": 1}]}"#)]
+    #[case(r#"{"layers": [{"mediaType": "m", "digest": "DIGEST"}]}"#)]
+    #[case(r#"{"layers": [{"mediaType": "m", "digest": "DIGEST", "size": -1}]}"#)]
+    #[case(r#"{"layers": [{"mediaType": "m", "digest": "DIGEST", "size": 1.5}]}"#)]
+    #[case(r#"{"layers": [{"mediaType": "m", "digest": "sha256:../../a", "size": 1}]}"#)]
+    #[case(r#"{"layers": [], "layers": []}"#)]
+    #[case(r#"{"subject": {}}"#)]
+    #[case(r#"{"subject": {"digest": "DIGEST"}, "subject": {"digest": "DIGEST"}}"#)]
+    #[case(r#"{"manifests": [], "config": {}}"#)]
+    #[case(r#"{"manifests": [], "layers": [{"mediaType": "m", "digest": "DIGEST", "size": 1}]}"#)]
+    fn what_has_no_one_meaning_is_no_manifest(#[case] document: &str) {
+        assert_eq!(read(document), None);
+    }
+
+    #[rstest]
+    #[case(INDEX, r#"{"manifests": []}"#, Some(0))]
+    #[case(INDEX, r#"{"manifests": null}"#, Some(0))]
+    #[case(
+        "application/vnd.oci.image.index.v1+json; charset=utf-8",
+        r#"{"manifests": [{"mediaType": "m", "digest": "DIGEST", "size": 1}]}"#,
+        Some(1)
+    )]
+    #[case(INDEX, "{}", None)]
+    #[case(INDEX, r#"{"layers": []}"#, None)]
+    #[case(MEDIA_TYPES[1], r#"{"manifests": []}"#, None)]
+    #[case("text/html", r#"{"manifests": []}"#, None)]
+    fn a_list_is_what_an_index_lists(#[case] kind: &str, #[case] body: &str, #[case] entries: Option<usize>) {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::try_from(kind).unwrap());
+        let list = index(&headers, body.replace("DIGEST", A).as_bytes());
+        assert_eq!(list.ok().map(|list| list.len()), entries);
+    }
 }

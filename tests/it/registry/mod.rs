@@ -1,5 +1,6 @@
 //! Registries as Tidewaiter asks them: a real one, and one that does what a real one will not.
 
+mod attachments;
 mod hostile;
 mod real;
 
