@@ -18,9 +18,7 @@ use crate::{
     policy::{PublicKey, TransparencyLog},
     registry::{ImageManifest, Registries},
     review::ports::{Attachments as _, Resolver as _},
-    signature::{
-        TrustRoot, Unverified, read_unverified, verify_with_certificate, verify_with_key,
-    },
+    signature::{TrustRoot, Unverified, read_unverified, verify_with_certificate, verify_with_key},
 };
 
 /// How long all questions to the registry may take.
@@ -99,8 +97,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let registries = settings.registries(Arc::new(Unobserved))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (digest, manifest, candidates) = runtime.block_on(look(args, &registries))?;
-    let shown: Vec<Shown> =
-        candidates.iter().map(|candidate| means.show(candidate, &digest)).collect();
+    let shown: Vec<Shown> = candidates.iter().map(|candidate| means.show(candidate, &digest)).collect();
     if args.suggest_policy {
         let Some(policy) = suggestion(args, &means, &shown) else {
             super::print(b"# nothing beside the image holds by what is known: give keys or trust roots\n")?;
@@ -153,9 +150,9 @@ async fn look(
 /// What the registry said, and what to do about it.
 fn asked(error: &RegistryError) -> anyhow::Error {
     match error {
-        RegistryError::Denied | RegistryError::NotFound => anyhow::anyhow!(
-            "{error}; credentials come from dockerConfig of the file that --config names"
-        ),
+        RegistryError::Denied | RegistryError::NotFound => {
+            anyhow::anyhow!("{error}; credentials come from dockerConfig of the file that --config names")
+        }
         RegistryError::Forbidden(_) => {
             anyhow::anyhow!("{error}; registries of your own are listed in the file that --config names")
         }
@@ -233,7 +230,9 @@ fn claimed(claim: &Result<Claim, Rejection>) -> String {
         Ok(Claim::Attestation { predicate_type, .. }) => {
             format!("attestation {}", printable(predicate_type, 200))
         }
-        Err(rejection) => format!("says nothing about this image: {}", printable(&rejection.to_string(), 200)),
+        Err(rejection) => {
+            format!("says nothing about this image: {}", printable(&rejection.to_string(), 200))
+        }
     }
 }
 
@@ -273,7 +272,8 @@ fn text(args: &Args, digest: &Digest, manifest: &ImageManifest, shown: &[Shown])
         }
         for (by, verified) in &one.holds {
             let times: Vec<String> = verified.times.iter().map(ToString::to_string).collect();
-            let when = if times.is_empty() { String::new() } else { format!(", signed {}", times.join(", ")) };
+            let when =
+                if times.is_empty() { String::new() } else { format!(", signed {}", times.join(", ")) };
             writeln!(text, "  holds    by {by}{when}").unwrap();
         }
         for (by, rejection) in &one.fails {
@@ -389,7 +389,8 @@ fn suggestion(args: &Args, means: &Means, shown: &[Shown]) -> Option<Value> {
         }
         spec["attestations"] = json!(rules);
     }
-    let name: String = args.image.repository().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let name: String =
+        args.image.repository().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let name = name.trim_matches('-').chars().take(200).collect::<String>();
     Some(json!({
         "apiVersion": "tidewaiter.dev/v1alpha1",

@@ -12,8 +12,9 @@ use crate::{
     review::{
         DigestPinning, Ports, ReviewSettings, Reviewer, Workloads,
         credentials::Keyring,
-        ports::{CacheObserver, Clock, Namespaces, NobodyLooks, Policies, PullSecrets, RegistryObserver},
+        ports::{CacheObserver, Clock, Namespaces, Policies, PullSecrets, RegistryObserver},
     },
+    signature::{Examination, Trust},
 };
 
 /// The longest that a tag may be believed without asking again, in seconds.
@@ -65,6 +66,7 @@ pub struct Surroundings {
     pub namespaces: Arc<dyn Namespaces>,
     pub pull_secrets: Arc<dyn PullSecrets>,
     pub clock: Arc<dyn Clock>,
+    pub trust: Arc<dyn Trust>,
 }
 
 impl Settings {
@@ -122,6 +124,11 @@ impl Settings {
         self.registries.registries.iter().map(|entry| entry.host.clone())
     }
 
+    /// The registries as these settings have them.
+    pub fn registries(&self, observer: Arc<dyn RegistryObserver>) -> anyhow::Result<Registries> {
+        Ok(Registries::new(self.registries.clone(), self.operator.clone(), observer)?)
+    }
+
     /// A reviewer by these settings. Look-ups run on `runtime`.
     pub fn reviewer(
         &self,
@@ -129,10 +136,10 @@ impl Settings {
         observer: Arc<impl CacheObserver + RegistryObserver>,
         runtime: &Handle,
     ) -> anyhow::Result<Reviewer> {
-        let registries = Registries::new(self.registries.clone(), self.operator.clone(), observer.clone())?;
-        let Surroundings { policies, namespaces, pull_secrets, clock } = surroundings;
-        let resolver = Arc::new(registries);
-        let (attachments, examiner) = (Arc::new(NobodyLooks), Arc::new(NobodyLooks));
+        let registries = Arc::new(self.registries(observer.clone())?);
+        let Surroundings { policies, namespaces, pull_secrets, clock, trust } = surroundings;
+        let (resolver, attachments) = (registries.clone(), registries);
+        let examiner = Arc::new(Examination::new(trust));
         let ports =
             Ports { policies, namespaces, pull_secrets, resolver, attachments, examiner, clock, observer };
         Ok(Reviewer::new(ports, self.review, runtime.clone()))

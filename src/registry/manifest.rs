@@ -134,7 +134,7 @@ pub(super) fn digest_of_content(headers: &HeaderMap, body: &[u8]) -> Result<Dige
     }
 }
 
-fn media_type(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn media_type(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     text.split(';').next().map(str::trim)
 }

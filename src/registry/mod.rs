@@ -12,6 +12,7 @@ mod attachments;
 mod authorization;
 mod breaker;
 mod challenge;
+mod description;
 mod errand;
 mod manifest;
 mod referrers;
@@ -23,5 +24,6 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
+pub use description::{ImageManifest, Platform};
 pub use registries::Registries;
 pub use settings::{RegistryEntry, RegistrySettings, SettingsError, Timeouts};

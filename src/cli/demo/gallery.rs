@@ -26,18 +26,17 @@ macro_rules! gallery {
 }
 
 /// Every file: its name, the policy and the cases. A test compares with the directory.
-const FILES: &[(&str, &str, &str)] =
-    gallery![
-        "house-rules.yaml",
-        "signed-by-key.yaml",
-        "signed-by-workflow.yaml",
-        "two-must-sign.yaml",
-        "attested-build.yaml",
-        "scanned-and-tested.yaml",
-        "digests-in-production.yaml",
-        "team-extra.yaml",
-        "warn-then-deny.yaml",
-    ];
+const FILES: &[(&str, &str, &str)] = gallery![
+    "house-rules.yaml",
+    "signed-by-key.yaml",
+    "signed-by-workflow.yaml",
+    "two-must-sign.yaml",
+    "attested-build.yaml",
+    "scanned-and-tested.yaml",
+    "digests-in-production.yaml",
+    "team-extra.yaml",
+    "warn-then-deny.yaml",
+];
 
 /// One policy of the gallery.
 pub struct Entry {

@@ -33,10 +33,22 @@ pub fn content(ours: &Publisher, auditors: &Publisher) -> anyhow::Result<Content
     signed("shop/signed:2.0-stranger", &[&stranger])?;
 
     let attested = [
-        ("shop/built:3.0", SLSA, provenance("https://ci.example.com/release", "https://git.example.com/acme/shop")),
-        ("shop/built:3.0-laptop", SLSA, provenance("https://laptop.example.com", "https://git.example.com/acme/shop")),
+        (
+            "shop/built:3.0",
+            SLSA,
+            provenance("https://ci.example.com/release", "https://git.example.com/acme/shop"),
+        ),
+        (
+            "shop/built:3.0-laptop",
+            SLSA,
+            provenance("https://laptop.example.com", "https://git.example.com/acme/shop"),
+        ),
         ("shop/built:3.0", SPDX, bill_of_materials("MIT")),
-        ("shop/built:3.0-agpl", SLSA, provenance("https://ci.example.com/release", "https://git.example.com/acme/shop")),
+        (
+            "shop/built:3.0-agpl",
+            SLSA,
+            provenance("https://ci.example.com/release", "https://git.example.com/acme/shop"),
+        ),
         ("shop/built:3.0-agpl", SPDX, bill_of_materials("AGPL-3.0-only")),
         ("shop/tested:4.0", VULN, json!({"metadata": {"scanFinishedOn": "2026-06-01T10:00:00Z"}})),
         ("shop/tested:4.0", TEST_RESULT, json!({"result": "PASSED", "configuration": []})),

@@ -98,7 +98,8 @@ impl Content {
         });
         let referrer = referrer.to_string().into_bytes();
         let digest = Digest::sha256(&referrer);
-        let described = json!({"mediaType": MANIFEST, "digest": digest, "size": referrer.len(), "artifactType": EMPTY});
+        let described =
+            json!({"mediaType": MANIFEST, "digest": digest, "size": referrer.len(), "artifactType": EMPTY});
         let repository = repository(image);
         self.manifests.insert(format!("{repository}@{digest}"), (digest, referrer));
         self.referrers.entry(format!("{repository}@{subject}")).or_default().push(described);

@@ -39,7 +39,8 @@ impl Scene {
     pub fn new(secret: impl IntoIterator<Item = (&'static str, String)>) -> anyhow::Result<Self> {
         let mut keys = HashMap::new();
         for (key, pem) in secret {
-            let place = ObjectKey { namespace: "security".into(), name: "release-keys".into(), key: key.into() };
+            let place =
+                ObjectKey { namespace: "security".into(), name: "release-keys".into(), key: key.into() };
             keys.insert(KeyRef::Secret(place), Ok(PublicKey::from_pem(&pem)?));
         }
         let trusted = ArcSwap::from_pointee(Trusted::new(1, keys.clone(), HashMap::new()));
