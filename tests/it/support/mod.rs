@@ -2,6 +2,7 @@
 
 pub mod apiserver;
 pub mod certs;
+pub mod client;
 pub mod cluster;
 pub mod hostile;
 pub mod layout;

@@ -50,6 +50,8 @@ exit "$status"
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
 /// How long the supervisor has to start the child.
 const START: Duration = Duration::from_secs(10);
+/// How long a server has to listen. A machine that is busy compiling takes its time.
+const LISTEN: Duration = Duration::from_secs(60);
 /// How long stopping may take: a little more than the supervisor's patience.
 const STOP: Duration = Duration::from_secs(10);
 /// The end of a log that is worth printing, in bytes.
@@ -148,6 +150,30 @@ impl Guarded {
     /// Waits until the child has ended, but no longer than `bound`.
     pub fn wait(&mut self, bound: Duration) -> Option<ExitStatus> {
         wait_for(bound, || self.ended())
+    }
+
+    /// Waits until the child has said `listening on HOST:PORT`, and answers with that.
+    pub async fn listening(self) -> io::Result<(Self, String)> {
+        tokio::task::spawn_blocking(move || self.until_listening()).await?
+    }
+
+    fn until_listening(mut self) -> io::Result<(Self, String)> {
+        let said = wait_for(LISTEN, || {
+            let log = self.log();
+            let address = log.split_once("listening on ").and_then(|(_, behind)| {
+                let host: String =
+                    behind.chars().take_while(|c| c.is_ascii_digit() || ".:".contains(*c)).collect();
+                // The rest of the line tells that the port is whole.
+                (behind.len() > host.len()).then_some(host)
+            });
+            address.map(Ok).or_else(|| self.ended().map(Err))
+        });
+        let trouble = match said {
+            Some(Ok(host)) => return Ok((self, host)),
+            Some(Err(status)) => format!("it ended with {status}"),
+            None => "it does not listen".to_owned(),
+        };
+        Err(io::Error::other(format!("{trouble}: {}", self.log())))
     }
 
     /// The end of what the child wrote to stdout and stderr.
