@@ -7,7 +7,7 @@
 
 use std::{
     env, fs,
-    io::{self, Read as _, Seek as _, SeekFrom},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
@@ -66,6 +66,17 @@ pub struct Guarded {
     pid: u32,
     /// Wakes the thread that ends the child's lifetime.
     _alive: mpsc::Sender<()>,
+}
+
+/// What a program said that ran to its end.
+#[derive(Debug)]
+pub struct Said {
+    /// Whether it exited with 0.
+    pub success: bool,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error: refusals and warnings.
+    pub stderr: String,
 }
 
 /// A new directory for a child, which may be filled before the child starts.
@@ -203,6 +214,39 @@ impl Drop for Guarded {
             let _ = fs::remove_dir_all(&self.directory);
         }
     }
+}
+
+/// Runs `command` to its end, with `input` on its standard input, but no longer than `bound`.
+///
+/// The caller's own runtime goes on meanwhile, so that a server in it can answer the program.
+pub async fn run(command: Command, input: &str, bound: Duration) -> io::Result<Said> {
+    let input = input.to_owned();
+    tokio::task::spawn_blocking(move || run_here(command, &input, bound)).await?
+}
+
+/// With files in place of pipes: nobody has to empty them meanwhile.
+fn run_here(mut command: Command, input: &str, bound: Duration) -> io::Result<Said> {
+    let mut stdin = tempfile::tempfile()?;
+    stdin.write_all(input.as_bytes())?;
+    stdin.rewind()?;
+    let (stdout, stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
+    let mut child = command
+        .stdin(stdin)
+        .stdout(Stdio::from(stdout.try_clone()?))
+        .stderr(Stdio::from(stderr.try_clone()?))
+        .spawn()?;
+    let status = wait_for(bound, || child.try_wait().unwrap());
+    let text = |mut file: fs::File| -> io::Result<String> {
+        file.rewind()?;
+        io::read_to_string(file)
+    };
+    let (stdout, stderr) = (text(stdout)?, text(stderr)?);
+    let Some(status) = status else {
+        child.kill()?;
+        child.wait()?;
+        return Err(io::Error::other(format!("{command:?} took over {bound:?}: {stdout}{stderr}")));
+    };
+    Ok(Said { success: status.success(), stdout, stderr })
 }
 
 /// Sends `signal` to the process `pid`; answers whether there was one. Signal `0` only asks.
