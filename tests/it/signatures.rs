@@ -163,6 +163,28 @@ fn what_cosign_signs_keyless_names_its_signer() {
 }
 
 #[test]
+fn a_classic_signature_with_a_timestamp_alone_counts_where_no_log_is_required() {
+    let Some(fixtures) = shared("fixtures") else { return };
+    let root = root(&fixtures, "trusted_root.json");
+    let folder = fixtures.join("oci/keyless-classic-sig-att-rekor1-tsa");
+    let layout = Layout::open(&folder);
+    let image = layout.tag("v1").unwrap();
+    let mut candidate = layout.candidates(&image).swap_remove(0);
+    let Material::SimpleSigning { annotations, .. } = &mut candidate.material else { panic!() };
+    annotations.remove("dev.sigstore.cosign/bundle").unwrap();
+    let required = verify_with_certificate(&candidate, &image, TransparencyLog::Required, &root);
+    assert_eq!(required, Err(Rejection::NotLogged));
+    for log in [TransparencyLog::IfPresent, TransparencyLog::Ignored] {
+        let verified = verify_with_certificate(&candidate, &image, log, &root).unwrap();
+        assert!(!verified.logged && verified.times.len() == 1, "{verified:?}");
+    }
+    let Material::SimpleSigning { annotations, .. } = &mut candidate.material else { panic!() };
+    annotations.remove("dev.sigstore.cosign/rfc3161timestamp").unwrap();
+    let untimed = verify_with_certificate(&candidate, &image, TransparencyLog::Ignored, &root);
+    assert!(matches!(untimed, Err(Rejection::Untrusted(_))), "{untimed:?}");
+}
+
+#[test]
 fn a_certificate_copied_from_another_image_proves_nothing() {
     let Some(fixtures) = shared("fixtures") else { return };
     let root = root(&fixtures, "trusted_root.json");
