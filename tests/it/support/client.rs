@@ -57,7 +57,8 @@ impl RegistryClient {
     /// A client of the registry at `host`, over TLS if `tls` vouches for it.
     pub fn new(host: String, login: Login, tls: Option<&Authority>) -> anyhow::Result<Self> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let mut client = Client::builder().no_proxy().timeout(REQUEST);
+        // No connection is kept: it would end with the runtime of the test that opened it.
+        let mut client = Client::builder().no_proxy().timeout(REQUEST).pool_max_idle_per_host(0);
         if let Some(authority) = tls {
             client = client.tls_certs_only([Certificate::from_pem(authority.certificate().as_bytes())?]);
         }
@@ -180,6 +181,35 @@ impl RegistryClient {
         Ok(digest)
     }
 
+    /// Pushes `manifest` as a referrer of `image`: with a `subject`, and where the registry has no referrers
+    /// API, in the index that takes its place. Answers with its digest.
+    pub async fn put_referrer(
+        &self,
+        repository: &str,
+        image: &Digest,
+        mut manifest: Value,
+    ) -> anyhow::Result<Digest> {
+        let (_, subject) = self.manifest(repository, image.as_str()).await?.context("no such image")?;
+        let size = subject.to_string().len();
+        manifest["subject"] =
+            json!({"mediaType": subject["mediaType"], "digest": image.as_str(), "size": size});
+        let manifest = manifest.to_string();
+        let (digest, size) = (Digest::sha256(manifest.as_bytes()), manifest.len());
+        self.put_manifest(repository, digest.as_str(), MANIFEST, manifest).await?;
+        if self.referrers(repository, image).await?.is_none() {
+            let tag = fallback(image);
+            let found = self.manifest(repository, &tag).await?;
+            let (_, mut index) = found.unwrap_or_else(|| {
+                let empty = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": []});
+                (digest.clone(), empty)
+            });
+            let listed = index["manifests"].as_array_mut().context("an index without manifests")?;
+            listed.push(json!({"mediaType": MANIFEST, "digest": digest.as_str(), "size": size}));
+            self.put_manifest(repository, &tag, INDEX, index.to_string()).await?;
+        }
+        Ok(digest)
+    }
+
     /// The manifest or index under a tag or digest, with its digest. `None` if there is none.
     pub async fn manifest(
         &self,
@@ -208,7 +238,7 @@ impl RegistryClient {
     /// All that lies beside an image and may be a signature or an attestation, wherever a publisher's tool
     /// puts it: the referrers API, the index under the tag `sha256-…`, and the tags `.sig` and `.att`.
     pub async fn candidates(&self, repository: &str, image: &Digest) -> anyhow::Result<Vec<Candidate>> {
-        let tag = image.as_str().replace(':', "-");
+        let tag = fallback(image);
         let mut listed = self.referrers(repository, image).await?.unwrap_or_default();
         if let Some((_, mut index)) = self.manifest(repository, &tag).await? {
             listed.extend(serde_json::from_value::<Vec<Value>>(index["manifests"].take())?);
@@ -272,6 +302,12 @@ impl RegistryClient {
             Login::Token(tokens) => request.bearer_auth(tokens.token(repository, &["pull", "push"])),
         }
     }
+}
+
+/// The tag of the index that takes the referrers API's place. With `.sig` or `.att` behind it, the tag of
+/// what version 2 of cosign stores.
+pub fn fallback(image: &Digest) -> String {
+    image.as_str().replace(':', "-")
 }
 
 fn digest(descriptor: &Value) -> anyhow::Result<Digest> {

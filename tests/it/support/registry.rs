@@ -4,6 +4,7 @@ use std::{fs, path::Path, process::Command, sync::Arc, time::Duration};
 
 use serde_json::json;
 use tidewaiter::{image::Digest, registry::RegistryEntry, review::credentials::Keyring};
+use tokio::sync::OnceCell;
 
 use super::{
     certs::Authority,
@@ -52,6 +53,13 @@ pub enum Access {
 }
 
 impl Registry {
+    /// One without accounts or TLS that tests share, each with repositories of its own; started by whoever
+    /// comes first. `None` as with [`start`](Self::start).
+    pub async fn shared() -> Option<&'static Self> {
+        static SHARED: OnceCell<Option<Registry>> = OnceCell::const_new();
+        SHARED.get_or_init(|| Self::start(Options::default())).await.as_ref()
+    }
+
     /// Starts a registry. `None` if the program is missing, and then the test has been
     /// [skipped](tools::skip).
     ///
@@ -167,8 +175,7 @@ impl Registry {
 
 /// What the settings must say for a registry on loopback to be asked at all.
 pub fn entry(client: &RegistryClient) -> RegistryEntry {
-    let entry =
-        json!({"host": client.host(), "plainHttp": client.is_plain(), "allowPrivateAddresses": true});
+    let entry = json!({"host": client.host(), "plainHttp": client.is_plain(), "allowPrivateAddresses": true});
     serde_json::from_value(entry).unwrap()
 }
 
