@@ -24,7 +24,8 @@ pub(super) trait Errand: Sync {
 
 impl Registries {
     /// Asks the mirrors of a repository's registry in their order and then the registry itself, and answers
-    /// before `deadline`. What a mirror cannot say is no answer; what the registry itself says is.
+    /// before `deadline`. What a mirror cannot say is no answer; what the registry itself says is. Where that
+    /// cannot be asked, an answer of a mirror counts that did not suffice.
     pub(super) async fn run<E: Errand>(
         &self,
         errand: &E,
@@ -49,18 +50,29 @@ impl Registries {
         deadline: Instant,
     ) -> Result<E::Answer, RegistryError> {
         let mirrors = self.transport.entry(place.host()).map_or(&[][..], |entry| &entry.mirrors);
+        let mut mirrored = None;
         for mirror in mirrors {
             // Half of what is left each, so that a mirror that hangs does not take the registry's time.
             let now = Instant::now();
             let until = now + deadline.saturating_duration_since(now) / 2;
             let asked = self.ask_as_each(errand, mirror, place.path(), &[], until);
-            if let Ok(Ok(answer)) = tokio::time::timeout_at(until.into(), asked).await
-                && E::suffices(&answer)
-            {
-                return Ok(answer);
+            if let Ok(Ok(answer)) = tokio::time::timeout_at(until.into(), asked).await {
+                if E::suffices(&answer) {
+                    return Ok(answer);
+                }
+                mirrored = Some(answer);
             }
         }
-        self.ask_as_each(errand, place.host(), place.path(), credentials, deadline).await
+        let asked = self.ask_as_each(errand, place.host(), place.path(), credentials, deadline);
+        let Some(mirrored) = mirrored else { return asked.await };
+        // Where mirrors are all that can be reached, what they do not have is not there.
+        let now = Instant::now();
+        let until = now + deadline.saturating_duration_since(now) / 2;
+        match tokio::time::timeout_at(until.into(), asked).await {
+            Ok(Err(error)) if !error.is_answer() => Ok(mirrored),
+            Ok(answer) => answer,
+            Err(_) => Ok(mirrored),
+        }
     }
 
     /// Asks one registry with each credential that belongs there, and at last without any.
