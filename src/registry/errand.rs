@@ -25,7 +25,7 @@ pub(super) trait Errand: Sync {
 impl Registries {
     /// Asks the mirrors of a repository's registry in their order and then the registry itself, and answers
     /// before `deadline`. What a mirror cannot say is no answer; what the registry itself says is. Where that
-    /// cannot be asked, an answer of a mirror counts that did not suffice.
+    /// cannot be asked, what a mirror does not have is not there.
     pub(super) async fn run<E: Errand>(
         &self,
         errand: &E,
@@ -56,22 +56,20 @@ impl Registries {
             let now = Instant::now();
             let until = now + deadline.saturating_duration_since(now) / 2;
             let asked = self.ask_as_each(errand, mirror, place.path(), &[], until);
-            if let Ok(Ok(answer)) = tokio::time::timeout_at(until.into(), asked).await {
-                if E::suffices(&answer) {
-                    return Ok(answer);
-                }
-                mirrored = Some(answer);
+            match tokio::time::timeout_at(until.into(), asked).await {
+                Ok(Ok(answer)) if E::suffices(&answer) => return Ok(answer),
+                Ok(answer @ (Ok(_) | Err(RegistryError::NotFound))) => mirrored = Some(answer),
+                Ok(Err(_)) | Err(_) => {}
             }
         }
         let asked = self.ask_as_each(errand, place.host(), place.path(), credentials, deadline);
         let Some(mirrored) = mirrored else { return asked.await };
-        // Where mirrors are all that can be reached, what they do not have is not there.
         let now = Instant::now();
         let until = now + deadline.saturating_duration_since(now) / 2;
         match tokio::time::timeout_at(until.into(), asked).await {
-            Ok(Err(error)) if !error.is_answer() => Ok(mirrored),
+            Ok(Err(error)) if !error.is_answer() => mirrored,
             Ok(answer) => answer,
-            Err(_) => Ok(mirrored),
+            Err(_) => mirrored,
         }
     }
 

@@ -497,11 +497,16 @@ async fn a_mirror_hides_nothing(
     assert!(!mirror.received().is_empty());
 }
 
+/// Else `onError` would excuse every unsigned image of a cluster that reaches mirrors alone.
 #[tokio::test]
-async fn a_mirror_does_not_vouch_for_a_registry_that_cannot_be_asked() {
+async fn where_the_registry_itself_cannot_be_asked_what_a_mirror_lacks_is_not_there() {
     let (shelf, image) = Shelf::with_lists();
     let (registry, mirror) = (Hostile::start(|_| Act::HangUp).await, serve(shelf).await);
     let none = Keyring::default();
+    let found = beside(&mirrored(&registry, &mirror), &registry.host(), &image, SIGNATURES, &none).await;
+    assert_eq!(told(&found), "");
+    // A mirror that could not say has not said that there is nothing.
+    let mirror = Hostile::start(|_| Act::HangUp).await;
     let found = beside(&mirrored(&registry, &mirror), &registry.host(), &image, SIGNATURES, &none).await;
     assert_eq!(told(&found), "error Unreachable");
 }
