@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::BTreeSet, sync::Arc, time::Duration};
 
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -38,6 +38,7 @@ const REGISTRY_BUCKETS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    catalogue: Vec<MetricDescription>,
     hosts: BTreeSet<String>,
     cache_requests: IntCounterVec,
     certificate_reloads: IntCounterVec,
@@ -52,6 +53,17 @@ pub struct Metrics {
     review_duration: HistogramVec,
     reviews: IntCounterVec,
     unmatched_images: IntCounter,
+}
+
+/// One metric, for the documentation's test.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct MetricDescription {
+    /// The full name.
+    pub name: String,
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: &'static str,
+    /// The labels' names.
+    pub labels: Vec<String>,
 }
 
 /// One review, for [`Metrics::review`].
@@ -79,11 +91,12 @@ impl Metrics {
     /// `registry_hosts` are the configured registries; others are counted together.
     pub fn new(registry_hosts: impl IntoIterator<Item = String>) -> Arc<Self> {
         let registry = Registry::new();
-        let make = Maker(&registry);
+        let make = Maker { registry: &registry, made: RefCell::default() };
         make.gauges("build_info", "Always 1; the label says which version runs.", &["version"])
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
-        let metrics = Self {
+        let mut metrics = Self {
+            catalogue: Vec::new(),
             hosts: registry_hosts.into_iter().take(HOST_LIMIT).collect(),
             cache_requests: make.counters(
                 "cache_requests_total",
@@ -129,8 +142,10 @@ impl Metrics {
                 &["kind", "operation", "stage", "decision", "dry_run"],
             ),
             unmatched_images: make.counter("unmatched_images_total", "Images that no policy was about."),
-            registry,
+            registry: registry.clone(),
         };
+        metrics.catalogue = make.made.into_inner();
+        metrics.catalogue.sort();
         Arc::new(metrics)
     }
 
@@ -234,37 +249,9 @@ impl Metrics {
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap()
     }
 
-    /// Every metric's name, type and labels, for the documentation's test.
-    pub fn catalogue(&self) -> Vec<(String, &'static str, Vec<String>)> {
-        let counters: [(&dyn Collector, &str); 7] = [
-            (&self.cache_requests, "counter"),
-            (&self.certificate_reloads, "counter"),
-            (&self.check_results, "counter"),
-            (&self.policies, "gauge"),
-            (&self.registry_requests, "counter"),
-            (&self.rejected, "counter"),
-            (&self.reviews, "counter"),
-        ];
-        let others: [(&dyn Collector, &str); 5] = [
-            (&self.log_lines_dropped, "counter"),
-            (&self.panics, "counter"),
-            (&self.registry_duration, "histogram"),
-            (&self.review_duration, "histogram"),
-            (&self.unmatched_images, "counter"),
-        ];
-        let mut all: Vec<_> = counters
-            .into_iter()
-            .chain(others)
-            .flat_map(|(collector, kind)| {
-                let describe = |desc: &prometheus::core::Desc| {
-                    (desc.fq_name.clone(), kind, desc.variable_labels.clone())
-                };
-                collector.desc().into_iter().map(describe).collect::<Vec<_>>()
-            })
-            .collect();
-        all.push(("tidewaiter_build_info".to_owned(), "gauge", vec!["version".to_owned()]));
-        all.sort();
-        all
+    /// Every metric that there is, by name, also those that have not counted anything yet.
+    pub fn catalogue(&self) -> &[MetricDescription] {
+        &self.catalogue
     }
 }
 
@@ -272,7 +259,11 @@ fn yes_or_no(yes: bool) -> &'static str {
     if yes { "true" } else { "false" }
 }
 
-struct Maker<'a>(&'a Registry);
+/// Registers metrics and takes note of each, so that none can be forgotten in the documentation.
+struct Maker<'a> {
+    registry: &'a Registry,
+    made: RefCell<Vec<MetricDescription>>,
+}
 
 // OK because names and labels are constants, each registered once: `Metrics::new` in any test shows it
 impl Maker<'_> {
@@ -280,25 +271,30 @@ impl Maker<'_> {
         Opts::new(name, help).namespace("tidewaiter")
     }
 
-    fn add<C: Collector + Clone + 'static>(&self, collector: C) -> C {
-        self.0.register(Box::new(collector.clone())).unwrap();
+    fn add<C: Collector + Clone + 'static>(&self, kind: &'static str, collector: C) -> C {
+        self.registry.register(Box::new(collector.clone())).unwrap();
+        self.made.borrow_mut().extend(collector.desc().into_iter().map(|description| MetricDescription {
+            name: description.fq_name.clone(),
+            kind,
+            labels: description.variable_labels.clone(),
+        }));
         collector
     }
 
     fn counter(&self, name: &str, help: &str) -> IntCounter {
-        self.add(IntCounter::with_opts(Self::opts(name, help)).unwrap())
+        self.add("counter", IntCounter::with_opts(Self::opts(name, help)).unwrap())
     }
 
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        self.add(IntCounterVec::new(Self::opts(name, help), labels).unwrap())
+        self.add("counter", IntCounterVec::new(Self::opts(name, help), labels).unwrap())
     }
 
     fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-        self.add(IntGaugeVec::new(Self::opts(name, help), labels).unwrap())
+        self.add("gauge", IntGaugeVec::new(Self::opts(name, help), labels).unwrap())
     }
 
     fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
         let opts = HistogramOpts { common_opts: Self::opts(name, help), buckets: buckets.to_vec() };
-        self.add(HistogramVec::new(opts, labels).unwrap())
+        self.add("histogram", HistogramVec::new(opts, labels).unwrap())
     }
 }
