@@ -25,7 +25,7 @@ pub struct Place {
     /// The line on which the document begins, counted from 1.
     pub line: usize,
     /// Where it stands in a `List`, counted from 0: `items[2]`. Empty for a document of its own.
-    pub item: String,
+    pub item: Box<str>,
 }
 
 impl fmt::Display for Place {
@@ -212,7 +212,7 @@ fn parse_each(file: &Arc<str>, content: &[u8]) -> Vec<Result<Document, FileError
     }
     let mut documents = Vec::new();
     for ((document, line), part) in split(text) {
-        let place = Place { file: file.clone(), document, line, item: String::new() };
+        let place = Place { file: file.clone(), document, line, item: Box::default() };
         if document > DOCUMENT_LIMIT {
             documents.push(Err(FileError::TooMany(place)));
             break;
@@ -303,7 +303,7 @@ fn unfold(place: Place, value: Value, found: &mut impl FnMut(Document)) {
             for (at, value) in items.into_iter().enumerate() {
                 let dot = if place.item.is_empty() { "" } else { "." };
                 let item = format!("{}{dot}items[{at}]", place.item);
-                unfold(Place { item, ..place.clone() }, value, found);
+                unfold(Place { item: item.into(), ..place.clone() }, value, found);
             }
         }
         value => found(Document { place, value }),
