@@ -349,3 +349,20 @@ async fn a_realm_on_another_site_admits_nothing_and_gets_no_password(
     // The registry itself challenged nobody for a password, and got none.
     assert!(registry.received().iter().all(|request| request.header("authorization").is_none()));
 }
+
+#[tokio::test]
+async fn no_more_is_asked_of_a_registry_at_once_than_its_settings_allow() {
+    let registry = Hostile::start(|_| Act::Silence).await;
+    let entry = RegistryEntry { max_concurrent_requests: 2, ..plain(&registry.host()) };
+    // Longer than a request may queue: whoever waits for its turn hears so before the first two give up.
+    let timeouts = Timeouts { connect_seconds: 6, read_seconds: 6, total_seconds: 6 };
+    let registries = asking(RegistrySettings { timeouts, ..settings([entry]) }, Keyring::default());
+    let images = ["a", "b", "c", "d"].map(|name| format!("{}/{name}:1", registry.host()));
+    let none = Keyring::default();
+    let answers =
+        futures::future::join_all(images.iter().map(|image| resolve(&registries, image, &none))).await;
+    let mut named: Vec<_> = answers.iter().map(|answer| name(answer.as_ref().unwrap_err())).collect();
+    named.sort();
+    assert_eq!(named, ["Overloaded", "Overloaded", "TimedOut", "TimedOut"]);
+    assert_eq!(registry.received().len(), 2);
+}
