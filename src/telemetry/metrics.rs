@@ -26,6 +26,8 @@ const KINDS: [&str; 9] = [
     "ReplicationController",
     "StatefulSet",
 ];
+/// The labels of what checks made of images.
+const CHECK_LABELS: [&str; 4] = ["policy", "check", "verdict", "action"];
 /// From 50 µs to the API server's longest timeout, in seconds.
 const REVIEW_BUCKETS: [f64; 14] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0, 10.0, 30.0];
@@ -111,7 +113,7 @@ impl Metrics {
             check_results: make.counters(
                 "check_results_total",
                 "What policies' checks made of images.",
-                &["policy", "check", "verdict", "action"],
+                &CHECK_LABELS,
             ),
             log_lines_dropped: make
                 .counter("decision_log_lines_dropped_total", "Decisions that the log was too slow to take."),
@@ -198,11 +200,28 @@ impl Metrics {
         }
         // OK because nothing that holds this lock can panic
         let mut known = self.policy_labels.lock().unwrap();
-        if known.difference(&labels).next().is_some() {
-            // A policy is gone, and its series with it. All others begin anew, as after a restart.
-            self.check_results.reset();
+        for policy in known.difference(&labels) {
+            self.forget(policy);
         }
         *known = labels;
+    }
+
+    /// Takes away the series of a policy that is gone, and no other's: whoever may write policies for a
+    /// namespace must not wipe out everybody's counts.
+    fn forget(&self, policy: &str) {
+        for family in self.check_results.collect() {
+            for metric in family.get_metric() {
+                let value = |label: &&str| {
+                    let found = metric.get_label().iter().find(|pair| pair.name() == *label);
+                    found.map_or("", |pair| pair.value())
+                };
+                let values: Vec<&str> = CHECK_LABELS.iter().map(value).collect();
+                if values[0] == policy {
+                    // It is gone already if somebody else was faster.
+                    let _ = self.check_results.remove_label_values(&values);
+                }
+            }
+        }
     }
 
     /// A registry or its token server answered, or failed to.

@@ -97,14 +97,19 @@ fn labels_that_strangers_choose_have_a_bounded_number_of_values() {
 }
 
 #[test]
-fn the_series_of_a_policy_that_is_gone_are_gone() {
+fn the_series_of_a_policy_that_is_gone_are_gone_and_no_others() {
     let metrics = Metrics::new([]);
-    metrics.set_policies([("ClusterImageAdmissionPolicy", "old".to_owned(), true)]);
-    metrics.check_result(Some("old"), "Digest", "Satisfied", "Deny");
+    let named = |name: &str| ("ClusterImageAdmissionPolicy", name.to_owned(), true);
+    metrics.set_policies([named("old"), named("older")]);
+    for check in ["Digest", "Match"] {
+        metrics.check_result(Some("old"), check, "Satisfied", "Deny");
+        metrics.check_result(Some("older"), check, "Satisfied", "Deny");
+    }
     assert!(metrics.encode().contains("policy=\"old\""));
-    metrics.set_policies([("ClusterImageAdmissionPolicy", "new".to_owned(), false)]);
+    metrics.set_policies([("ClusterImageAdmissionPolicy", "new".to_owned(), false), named("older")]);
     let text = metrics.encode();
     assert!(!text.contains("policy=\"old\""), "{text}");
+    assert_eq!(text.matches("policy=\"older\"").count(), 2, "{text}");
     assert!(text.contains("tidewaiter_policies{kind=\"ClusterImageAdmissionPolicy\",state=\"failing\"} 1"));
 }
 
