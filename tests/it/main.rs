@@ -12,5 +12,6 @@ mod references;
 mod references_and_patterns;
 mod registry;
 mod serve;
+mod settings;
 mod signatures;
 mod support;
