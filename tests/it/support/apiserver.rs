@@ -39,6 +39,12 @@ const READY: Duration = Duration::from_secs(90);
 const KUBECTL: Duration = Duration::from_secs(60);
 /// How often a start is tried: another process may take the port that was free.
 const TRIES: u32 = 3;
+/// What is written into the audit log, and its name.
+const AUDIT: &str = r#"{
+    "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata", "resources": [{"group": "", "resources": ["pods"]}]}, {"level": "None"}]
+}"#;
+const AUDIT_LOG: &str = "audit.log";
 
 /// A running API server. Dropping it stops it.
 pub struct ApiServer {
@@ -57,13 +63,6 @@ struct Programs {
     server: PathBuf,
     kubectl: PathBuf,
 }
-
-/// What is written into the audit log, and its name.
-const AUDIT: &str = r#"{
-    "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
-    "rules": [{"level": "Metadata", "resources": [{"group": "", "resources": ["pods"]}]}, {"level": "None"}]
-}"#;
-const AUDIT_LOG: &str = "audit.log";
 
 /// What `kubectl` said.
 #[derive(Debug)]
