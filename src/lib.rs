@@ -14,7 +14,7 @@
 //! decision: image evidence policy
 //! review: api image workload evidence policy decision
 //! files: api image workload evidence policy decision review::ports review::credentials
-//! signature: api image workload evidence policy decision
+//! signature: api image workload evidence policy decision review::ports
 //! registry: api image workload evidence policy decision review::ports review::credentials
 //! cluster: api image workload evidence policy decision review::ports review::credentials
 //! telemetry:

@@ -26,7 +26,7 @@ const EXPECTED: &[(&str, &[&str])] = &[
     ("policy", &["api", "image", "evidence"]),
     ("decision", &["image", "evidence", "policy"]),
     ("review", &["api", "image", "workload", "evidence", "policy", "decision"]),
-    ("signature", &["api", "image", "workload", "evidence", "policy", "decision"]),
+    ("signature", &["api", "image", "workload", "evidence", "policy", "decision", "review::ports"]),
     ("registry", ADAPTER),
     ("cluster", ADAPTER),
     ("files", ADAPTER),

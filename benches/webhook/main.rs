@@ -21,14 +21,17 @@ use jiff::Timestamp;
 use reqwest::{Certificate as Trusted, Client};
 use tidewaiter::{
     cluster::NoPullSecrets,
-    evidence::ResolveError,
+    evidence::RegistryError,
     files,
     image::{Digest, ImageReference},
     policy::PolicySet,
     review::{
         Ports, ReviewSettings, Reviewer,
         credentials::Credential,
-        ports::{CacheAnswer, CacheObserver, Clock, Labels, LookupError, Namespaces, Policies, Resolver},
+        ports::{
+            CacheAnswer, CacheName, CacheObserver, Clock, Labels, LookupError, Namespaces, NobodyLooks,
+            Policies, Resolver,
+        },
     },
     webhook::{
         Admission,
@@ -75,7 +78,7 @@ impl Resolver for Still {
         _: &'a ImageReference,
         _: &'a [Credential],
         _: Instant,
-    ) -> BoxFuture<'a, Result<Digest, ResolveError>> {
+    ) -> BoxFuture<'a, Result<Digest, RegistryError>> {
         ready(Ok(self.digest.clone())).boxed()
     }
 }
@@ -87,7 +90,7 @@ impl Clock for Still {
 }
 
 impl CacheObserver for Still {
-    fn tag_cache(&self, _: CacheAnswer) {}
+    fn cache(&self, _: CacheName, _: CacheAnswer) {}
 }
 
 impl Reporter for Still {
@@ -254,6 +257,8 @@ fn reviewer(still: &Arc<Still>) -> Reviewer {
         namespaces: still.clone(),
         pull_secrets: Arc::new(NoPullSecrets),
         resolver: still.clone(),
+        attachments: Arc::new(NobodyLooks),
+        examiner: Arc::new(NobodyLooks),
         clock: still.clone(),
         observer: still.clone(),
     };

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    ports::{HeldPolicies, StatedNamespaces, SystemClock, Unobserved},
+    ports::{EmbeddedTrust, HeldPolicies, StatedNamespaces, SystemClock, Unobserved},
     settings::{Settings, Surroundings},
 };
 use crate::{
@@ -135,6 +135,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         namespaces: Arc::new(namespaces),
         pull_secrets: Arc::new(NoPullSecrets),
         clock: Arc::new(SystemClock),
+        trust: Arc::new(EmbeddedTrust::new()),
     };
     let reviewer = settings.reviewer(surroundings, Arc::new(Unobserved), runtime.handle())?;
 

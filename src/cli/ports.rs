@@ -7,11 +7,12 @@ use futures::future::{BoxFuture, FutureExt as _, ready};
 use jiff::Timestamp;
 
 use crate::{
-    policy::PolicySet,
+    policy::{PolicySet, RootRef},
     review::ports::{
-        CacheAnswer, CacheObserver, Clock, Labels, LookupError, Namespaces, Policies, RegistryExchange,
-        RegistryObserver,
+        CacheAnswer, CacheName, CacheObserver, Clock, Labels, LookupError, Namespaces, Policies,
+        RegistryExchange, RegistryObserver,
     },
+    signature::{Trust, TrustRoot, Trusted},
 };
 
 /// Policies that stay as they are until others are put in their place.
@@ -90,11 +91,27 @@ impl Clock for SystemClock {
     }
 }
 
+/// Keys that stand in policies, and the public-good trust root: what there is without a cluster.
+pub struct EmbeddedTrust(Arc<Trusted>);
+
+impl EmbeddedTrust {
+    pub fn new() -> Self {
+        let roots = HashMap::from([(RootRef::PublicGood, Ok(Arc::new(TrustRoot::public_good())))]);
+        Self(Arc::new(Trusted::new(1, HashMap::new(), roots)))
+    }
+}
+
+impl Trust for EmbeddedTrust {
+    fn current(&self) -> Arc<Trusted> {
+        self.0.clone()
+    }
+}
+
 /// Nobody watches.
 pub struct Unobserved;
 
 impl CacheObserver for Unobserved {
-    fn tag_cache(&self, _: CacheAnswer) {}
+    fn cache(&self, _: CacheName, _: CacheAnswer) {}
 }
 
 impl RegistryObserver for Unobserved {

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    ports::{SystemClock, UnknownNamespaces},
+    ports::{EmbeddedTrust, SystemClock, UnknownNamespaces},
     report::Telemetry,
     settings::{ImagePullSecrets, Settings, Surroundings},
 };
@@ -201,7 +201,8 @@ async fn serve(args: Args, settings: Settings, telemetry: Arc<Telemetry>) -> any
     sources.tasks.push(watch_certificate(certificate.clone(), telemetry.metrics().clone()));
 
     let Sources { policies, namespaces, pull_secrets, tasks } = sources;
-    let surroundings = Surroundings { policies, namespaces, pull_secrets, clock: Arc::new(SystemClock) };
+    let (clock, trust) = (Arc::new(SystemClock), Arc::new(EmbeddedTrust::new()));
+    let surroundings = Surroundings { policies, namespaces, pull_secrets, clock, trust };
     let reviewer = settings.reviewer(surroundings, telemetry.clone(), &Handle::current())?;
     let cores = available_parallelism().map_or(1, usize::from);
     let mut webhook = Webhook::start(Parts {

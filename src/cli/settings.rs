@@ -14,10 +14,13 @@ use crate::{
         credentials::Keyring,
         ports::{CacheObserver, Clock, Namespaces, Policies, PullSecrets, RegistryObserver},
     },
+    signature::{Examination, Trust},
 };
 
 /// The longest that a tag may be believed without asking again, in seconds.
 const LONGEST_TAG_CACHE: u64 = 3600;
+/// The longest that signatures may be remembered without looking again, in seconds: a day.
+const LONGEST_EVIDENCE_CACHE: u64 = 86_400;
 
 /// What an operator settles once for the whole process: the settings file, read and checked.
 ///
@@ -50,6 +53,7 @@ struct SettingsFile {
     workloads: Workloads,
     image_pull_secrets: ImagePullSecrets,
     tag_cache_seconds: Option<u64>,
+    evidence_cache_seconds: Option<u64>,
     docker_config: Option<PathBuf>,
     registries: Vec<RegistryEntry>,
     cluster_ranges: Vec<IpNet>,
@@ -62,6 +66,7 @@ pub struct Surroundings {
     pub namespaces: Arc<dyn Namespaces>,
     pub pull_secrets: Arc<dyn PullSecrets>,
     pub clock: Arc<dyn Clock>,
+    pub trust: Arc<dyn Trust>,
 }
 
 impl Settings {
@@ -86,6 +91,13 @@ impl Settings {
         if let Some(seconds) = file.tag_cache_seconds {
             anyhow::ensure!(seconds <= LONGEST_TAG_CACHE, "tagCacheSeconds: wanted 0 to {LONGEST_TAG_CACHE}");
             review.tag_cache = Duration::from_secs(seconds);
+        }
+        if let Some(seconds) = file.evidence_cache_seconds {
+            anyhow::ensure!(
+                seconds <= LONGEST_EVIDENCE_CACHE,
+                "evidenceCacheSeconds: wanted 0 to {LONGEST_EVIDENCE_CACHE}"
+            );
+            review.evidence_cache = Duration::from_secs(seconds);
         }
         let operator = match &file.docker_config {
             None => Keyring::default(),
@@ -112,6 +124,11 @@ impl Settings {
         self.registries.registries.iter().map(|entry| entry.host.clone())
     }
 
+    /// The registries as these settings have them.
+    pub fn registries(&self, observer: Arc<dyn RegistryObserver>) -> anyhow::Result<Registries> {
+        Ok(Registries::new(self.registries.clone(), self.operator.clone(), observer)?)
+    }
+
     /// A reviewer by these settings. Look-ups run on `runtime`.
     pub fn reviewer(
         &self,
@@ -119,10 +136,12 @@ impl Settings {
         observer: Arc<impl CacheObserver + RegistryObserver>,
         runtime: &Handle,
     ) -> anyhow::Result<Reviewer> {
-        let registries = Registries::new(self.registries.clone(), self.operator.clone(), observer.clone())?;
-        let Surroundings { policies, namespaces, pull_secrets, clock } = surroundings;
-        let resolver = Arc::new(registries);
-        let ports = Ports { policies, namespaces, pull_secrets, resolver, clock, observer };
+        let registries = Arc::new(self.registries(observer.clone())?);
+        let Surroundings { policies, namespaces, pull_secrets, clock, trust } = surroundings;
+        let (resolver, attachments) = (registries.clone(), registries);
+        let examiner = Arc::new(Examination::new(trust));
+        let ports =
+            Ports { policies, namespaces, pull_secrets, resolver, attachments, examiner, clock, observer };
         Ok(Reviewer::new(ports, self.review, runtime.clone()))
     }
 }

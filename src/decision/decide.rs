@@ -3,7 +3,7 @@ use std::{borrow::Cow, sync::Arc};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Check, DigestDemand, Finding, Reason, Verdict, judge, judge_digest, printable};
+use super::{Check, DigestDemand, Finding, Judgement, Reason, Verdict, judge, judge_digest, printable};
 use crate::{
     evidence::{Evidence, Resolution},
     image::{Digest, ImageReference, ReferenceError, without_user_name},
@@ -88,7 +88,7 @@ pub struct ImageDecision {
     pub digest: Option<Digest>,
     /// One per policy and check, by policy and then in the order of the policy's rules.
     pub results: Vec<CheckResult>,
-    /// What kept the digest from being known, in words for the log and never for the requester.
+    /// What kept the digest from being known, or signatures from being seen, in words for the log and never for the requester.
     pub detail: Option<String>,
 }
 
@@ -126,16 +126,19 @@ pub const IMAGES_LIMIT: usize = 256;
 /// Judges one image by the policies that are about it.
 ///
 /// `matching` are those that [`PolicySet::matching`](crate::policy::PolicySet::matching) names for
-/// `subject` and the image. All failures are reported, not only the first.
+/// `subject` and the image; `judgements` are what each of them makes of what stands beside the image, none
+/// where nobody has looked or need not. All failures are reported, not only the first.
 pub fn decide_image(
     question: ImageQuestion<'_>,
     matching: &[&Arc<Policy>],
+    judgements: &[Option<Arc<Judgement>>],
     subject: &Subject<'_>,
     settings: Settings,
     now: Timestamp,
 ) -> ImageDecision {
     let mut results = Vec::with_capacity(matching.len() * 2);
-    for policy in matching {
+    for (at, policy) in matching.iter().enumerate() {
+        let judgement = judgements.get(at).and_then(Option::as_deref);
         let mut add = |check, verdict: Verdict| {
             // What `onError` speaks of is the registry; an unknown namespace is none of its business.
             let excused = matches!(verdict, Verdict::Indeterminate(_))
@@ -155,8 +158,13 @@ pub fn decide_image(
         }
         match question.reference {
             Ok(reference) => {
-                for requirement in policy.requirements() {
-                    add(Check::of(requirement), judge(requirement, reference, question.evidence));
+                for (at, requirement) in policy.requirements().iter().enumerate() {
+                    let verdict = match judgement.filter(|_| requirement.is_attached()) {
+                        Some(judgement) => judgement.verdict(at).cloned(),
+                        None => None,
+                    };
+                    let verdict = verdict.unwrap_or_else(|| judge(requirement, reference, question.evidence));
+                    add(Check::of(requirement), verdict);
                 }
                 add(Check::Digest, judge_digest(question.evidence, settings.demand));
             }
@@ -177,7 +185,7 @@ pub fn decide_image(
         results,
         detail: match &question.evidence.resolution {
             Resolution::Failed(error) => Some(error.to_string()),
-            _ => None,
+            _ => judgements.iter().flatten().find_map(|judgement| judgement.detail().map(str::to_owned)),
         },
     }
 }
@@ -234,14 +242,17 @@ pub fn refuse_too_many(images: usize, pointer: &str, image: &str, settings: Sett
     }
 }
 
-/// Takes out the results that only say that nobody asked for the digest, where nobody asked because
-/// another check refuses the image already.
+/// Takes out the results that only say that nobody asked, where nobody asked because another check refuses
+/// the image already.
 fn withhold_unasked(evidence: &Evidence, results: &mut Vec<CheckResult>) {
     let unasked = |result: &CheckResult| {
-        result.verdict.finding().is_some_and(|finding| finding.reason == Reason::DigestUnknown)
+        result.verdict.finding().is_some_and(|finding| match finding.reason {
+            Reason::DigestUnknown => matches!(evidence.resolution, Resolution::NotAsked),
+            Reason::SignaturesNotAsked => true,
+            _ => false,
+        })
     };
-    let refused = results.iter().any(|result| !unasked(result) && result.demands() == Some(Action::Deny));
-    if matches!(evidence.resolution, Resolution::NotAsked) && refused {
+    if results.iter().any(|result| !unasked(result) && result.demands() == Some(Action::Deny)) {
         results.retain(|result| !unasked(result));
     }
 }
@@ -320,6 +331,8 @@ impl Check {
             Requirement::WrittenDigest | Requirement::DenyTags(_) | Requirement::DenyDigests(_) => {
                 Self::References
             }
+            Requirement::Signatures(_) => Self::Signatures,
+            Requirement::Attestation(_) => Self::Attestations,
             Requirement::Readable(_) => Self::Policy,
         }
     }

@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, fmt::Display};
 
 use super::{Finding, Reason, Verdict, printable};
 use crate::{
-    evidence::{Evidence, Resolution, ResolveError},
+    evidence::{Evidence, RegistryError, Resolution},
     image::{Digest, ImageReference},
     policy::Requirement,
 };
@@ -70,6 +70,15 @@ pub fn judge(requirement: &Requirement, image: &ImageReference, evidence: &Evide
             Some(digest) => judge_denied_digests(denied, digest),
             None => Verdict::Indeterminate(unknown_digest()),
         },
+        Requirement::Signatures(_) | Requirement::Attestation(_) => match evidence.resolution.digest() {
+            Some(_) => Verdict::Indeterminate(Finding {
+                reason: Reason::SignaturesNotAsked,
+                found: "an image whose signatures nobody has looked for".to_owned(),
+                wanted: "a look at them".to_owned(),
+                remedy: "mend what else refuses the image",
+            }),
+            None => Verdict::Indeterminate(unknown_digest()),
+        },
         Requirement::Readable(error) => Verdict::Violated(Finding {
             reason: Reason::PolicyUnreadable,
             found: error.to_string(),
@@ -89,7 +98,7 @@ pub fn judge_digest(evidence: &Evidence, demand: DigestDemand) -> Verdict {
             wanted: "the digest in the reference".to_owned(),
             remedy: "try again: the digest is put in before this check; if this stays, another webhook takes it out",
         }),
-        (Resolution::Failed(error), _) => unresolved(error),
+        (Resolution::Failed(error), _) => unlooked(error, "the image's digest".to_owned()),
         (Resolution::NotAsked, _) => Verdict::Indeterminate(unknown_digest()),
     }
 }
@@ -130,26 +139,31 @@ fn unknown_digest() -> Finding {
     }
 }
 
-fn unresolved(error: &ResolveError) -> Verdict {
+/// What becomes of a question that the registry did not answer, or answered with no.
+pub(super) fn unlooked(error: &RegistryError, wanted: String) -> Verdict {
     const RETRY: &str = "try again in a moment; if it stays, tell whoever runs the registry";
     let (reason, remedy) = match error {
-        ResolveError::NotFound | ResolveError::Denied => (
+        RegistryError::NotFound | RegistryError::Denied => (
             Reason::ImageUnavailable,
             "check the name and the tag, and that an imagePullSecret of the Pod may pull it",
         ),
-        ResolveError::Malformed(_) | ResolveError::TooLarge { .. } => (
+        RegistryError::TooMany { .. } => (
+            Reason::TooManyReferrers,
+            "have old signatures and attestations of this image removed from its repository",
+        ),
+        RegistryError::Malformed(_) | RegistryError::TooLarge { .. } => (
             Reason::RegistryAnswerUnusable,
             "tell whoever runs the registry; the decision log has the details",
         ),
-        ResolveError::Forbidden(_) => (
+        RegistryError::Forbidden(_) => (
             Reason::RequestForbidden,
             "use a public registry, or ask for this one to be listed in Tidewaiter's settings",
         ),
-        ResolveError::Throttled { .. } => (Reason::RegistryThrottled, RETRY),
-        ResolveError::Unreachable(_) => (Reason::RegistryUnreachable, RETRY),
-        ResolveError::TimedOut => (Reason::RegistryTimedOut, RETRY),
-        ResolveError::Overloaded => (Reason::RegistryOverloaded, RETRY),
-        ResolveError::CredentialsUnavailable(_) => (
+        RegistryError::Throttled { .. } => (Reason::RegistryThrottled, RETRY),
+        RegistryError::Unreachable(_) => (Reason::RegistryUnreachable, RETRY),
+        RegistryError::TimedOut => (Reason::RegistryTimedOut, RETRY),
+        RegistryError::Overloaded => (Reason::RegistryOverloaded, RETRY),
+        RegistryError::CredentialsUnavailable(_) => (
             Reason::CredentialsUnavailable,
             "try again in a moment; if it stays, tell your cluster's operator",
         ),
@@ -157,21 +171,21 @@ fn unresolved(error: &ResolveError) -> Verdict {
     // What the registry said in detail is for the log. A tenant must not learn from a denial whether
     // a private repository exists, nor what answers at an internal address.
     let found = match error {
-        ResolveError::NotFound | ResolveError::Denied => {
+        RegistryError::NotFound | RegistryError::Denied => {
             "no such image, or none that these credentials may see"
         }
-        ResolveError::Malformed(_) | ResolveError::TooLarge { .. } => "an answer that cannot be believed",
-        ResolveError::Forbidden(_) => "a registry that may not be asked",
-        ResolveError::Throttled { .. } => "a registry that throttles requests",
-        ResolveError::Unreachable(_) => "a registry that cannot be reached",
-        ResolveError::TimedOut => "a registry that did not answer in time",
-        ResolveError::Overloaded => "too many requests waiting for this registry",
-        ResolveError::CredentialsUnavailable(_) => "pull secrets that could not be read",
+        RegistryError::TooMany { .. } => "more beside the image than is looked at",
+        RegistryError::Malformed(_) | RegistryError::TooLarge { .. } => "an answer that cannot be believed",
+        RegistryError::Forbidden(_) => "a registry that may not be asked",
+        RegistryError::Throttled { .. } => "a registry that throttles requests",
+        RegistryError::Unreachable(_) => "a registry that cannot be reached",
+        RegistryError::TimedOut => "a registry that did not answer in time",
+        RegistryError::Overloaded => "too many requests waiting for this registry",
+        RegistryError::CredentialsUnavailable(_) => "pull secrets that could not be read",
     };
-    let finding =
-        Finding { reason, found: found.to_owned(), wanted: "the image's digest".to_owned(), remedy };
+    let finding = Finding { reason, found: found.to_owned(), wanted, remedy };
     match error {
-        ResolveError::NotFound => Verdict::Absent(finding),
+        RegistryError::NotFound => Verdict::Absent(finding),
         error if error.is_answer() => Verdict::Violated(finding),
         _ => Verdict::Indeterminate(finding),
     }

@@ -3,6 +3,7 @@
 //! Everything here is a pure function of its arguments, time included, so every decision can be
 //! replayed. A failed check is an answer and therefore a [`Verdict`], never an `Err`.
 
+mod attached;
 mod decide;
 mod explain;
 mod judge;
@@ -11,6 +12,7 @@ mod verdict;
 #[cfg(test)]
 mod tests;
 
+pub use attached::{Judgement, judge_attached};
 pub use decide::{
     CheckResult, Decision, IMAGES_LIMIT, ImageDecision, ImageQuestion, Settings, Unmatched, decide_image,
     refuse_too_many, refuses_unseen,

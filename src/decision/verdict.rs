@@ -47,6 +47,8 @@ pub struct Finding {
 /// Which question a verdict answers: the `check` of messages, logs, metrics and JSON.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Check {
+    /// Somebody has attested what `attestations` wants.
+    Attestations,
     /// The image has a digest, and the one that was judged is the one that will run.
     Digest,
     /// Some policy is about the image, and is known to be.
@@ -61,11 +63,14 @@ pub enum Check {
     References,
     /// The image comes from where `registries` wants it.
     Registries,
+    /// Those have signed the image whom `signatures` wants.
+    Signatures,
 }
 
 impl Check {
     /// Every check, for those who list them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
+        Self::Attestations,
         Self::Digest,
         Self::Match,
         Self::Object,
@@ -73,11 +78,13 @@ impl Check {
         Self::Reference,
         Self::References,
         Self::Registries,
+        Self::Signatures,
     ];
 
     /// The name in logs, metrics and JSON.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Attestations => "Attestations",
             Self::Digest => "Digest",
             Self::Match => "Match",
             Self::Object => "Object",
@@ -85,6 +92,7 @@ impl Check {
             Self::Reference => "Reference",
             Self::References => "References",
             Self::Registries => "Registries",
+            Self::Signatures => "Signatures",
         }
     }
 }
@@ -112,6 +120,12 @@ macro_rules! reasons {
 }
 
 reasons! {
+    /// An attestation of the wanted type does not meet the policy's conditions.
+    AttestationConditionFailed,
+    /// There is no attestation of the wanted type.
+    AttestationMissing,
+    /// The key or the trust root that an authority is checked by cannot be used.
+    AuthorityUnusable,
     /// The Secrets with the registry's credentials could not be read.
     CredentialsUnavailable,
     /// A policy names the image's digest in `denyDigests`.
@@ -150,8 +164,38 @@ reasons! {
     RegistryUnreachable,
     /// Our own network rules forbid the request.
     RequestForbidden,
+    /// A signature lacks an annotation that the policy wants signed.
+    SignatureAnnotationMismatch,
+    /// A signature is somebody else's than the policy wants.
+    SignatureIdentityMismatch,
+    /// A signature does not fit the key, or was changed since.
+    SignatureKeyMismatch,
+    /// A signature carries a certificate where a key is wanted, or the other way round.
+    SignatureKindMismatch,
+    /// There is no signature.
+    SignatureMissing,
+    /// No transparency log holds the signature, and the policy wants one to.
+    SignatureNotLogged,
+    /// A signature is about another image.
+    SignatureOfAnotherImage,
+    /// A signature speaks of another repository than the policy wants.
+    SignatureRepositoryMismatch,
+    /// A signature is damaged, or cannot be had from the registry.
+    SignatureUnreadable,
+    /// A signature is in a form that is not supported.
+    SignatureUnsupported,
+    /// A signature's certificate, log entry or timestamp does not hold under the trust root.
+    SignatureUntrusted,
+    /// What is signed is no signature of an image.
+    SignatureWrongType,
+    /// Nobody looked for signatures or attestations, as another check refuses the image already.
+    SignaturesNotAsked,
+    /// Fewer authorities have signed than the policy wants.
+    SignaturesTooFew,
     /// A policy names the tag in `denyTags`.
     TagDenied,
     /// The object has more images than are judged.
     TooManyImages,
+    /// More stands beside the image than is looked at.
+    TooManyReferrers,
 }

@@ -3,11 +3,16 @@
 //! "We looked and found nothing" and "we could not look" are different values here and stay
 //! different all the way to the message.
 
+mod registry_error;
 mod resolution;
 mod signature;
 
-pub use resolution::{Resolution, ResolveError};
-pub use signature::{Candidate, Claim, KeyFingerprint, Material, Rejection, Signer, Verified};
+pub use registry_error::RegistryError;
+pub use resolution::Resolution;
+pub use signature::{
+    Attached, AuthorityError, AuthorityEvidence, Candidate, Claim, KeyFingerprint, Material, Rejection,
+    Signer, Verified,
+};
 
 /// All that is known about one image when it is judged.
 #[derive(Clone, Debug)]

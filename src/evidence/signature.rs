@@ -3,6 +3,7 @@ use std::{collections::BTreeMap, fmt};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::RegistryError;
 use crate::image::Digest;
 
 /// Something that stood beside an image and may be a signature of it or an attestation about it. Nobody
@@ -34,6 +35,18 @@ pub enum Material {
         /// The layer's annotations, which hold certificate and log entry.
         annotations: BTreeMap<String, String>,
     },
+    /// Something that the registry lists and does not give: it is not there, it is too large, or it is not
+    /// what its digest says. One that could not be asked for is no candidate: nobody knows what it is.
+    Unreadable(RegistryError),
+}
+
+/// Which kinds of things beside an image somebody wants to see. At least one of them.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Attached {
+    /// Signatures of the image.
+    pub signatures: bool,
+    /// Attestations about the image.
+    pub attestations: bool,
 }
 
 /// A candidate whose signature holds: somebody said something about this image.
@@ -99,14 +112,54 @@ pub enum Claim {
     Image {
         /// The signed annotations.
         annotations: BTreeMap<String, String>,
+        /// The `docker-reference` of simple signing, which names a repository; none in a bundle.
+        identity: Option<String>,
     },
     /// An in-toto statement of any other type. Never a signature of the image.
     Attestation {
         /// Its `predicateType`.
         predicate_type: String,
-        /// Its `predicate`; null where there is none.
-        predicate: Value,
+        /// All of it, `predicate` included.
+        statement: Value,
     },
+}
+
+/// What one authority has said about one image.
+#[derive(Clone, Debug)]
+pub enum AuthorityEvidence {
+    /// The registry could not be asked what is there, or did not say it.
+    Unseen(RegistryError),
+    /// There is nothing to check by.
+    Unusable(AuthorityError),
+    /// This is all that is there.
+    Seen {
+        /// What the authority has signed.
+        verified: Vec<Verified>,
+        /// What does not count as the authority's, and why not.
+        rejected: Vec<Rejection>,
+    },
+}
+
+/// Why an authority's signatures cannot be checked. Names no key material.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum AuthorityError {
+    /// The key or the trust root is not there.
+    #[error("{0} does not exist")]
+    Missing(String),
+    /// What is there is no key or no trust root.
+    #[error("{place} cannot be used: {problem}")]
+    Unusable {
+        /// The Secret, file or ImageTrustRoot.
+        place: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Nobody could say yet what is there.
+    #[error("{0} has not been read yet")]
+    Unread(String),
+    /// It lies where policies may not read.
+    #[error("{0} lies where Tidewaiter may not read: the setting trustNamespaces lists where it may")]
+    Forbidden(String),
 }
 
 /// Why a candidate does not count. A fact about the candidate: "we could not look" is none of these.
@@ -115,6 +168,9 @@ pub enum Rejection {
     /// It is not what it says it is.
     #[error("it cannot be read: {0}")]
     Malformed(String),
+    /// The registry lists it and does not give it.
+    #[error("{0}")]
+    Unreadable(RegistryError),
     /// It is about another image.
     #[error("it is about {found}")]
     OtherImage {
@@ -136,6 +192,14 @@ pub enum Rejection {
     /// It holds no certificate where one was asked for.
     #[error("it is signed with a key, without a certificate")]
     NoCertificate,
+    /// Somebody else has signed it.
+    #[error("it is signed by {subject} (issuer {issuer})")]
+    OtherIdentity {
+        /// Who, by the certificate; shortened.
+        subject: String,
+        /// Who vouched for that; shortened.
+        issuer: String,
+    },
     /// The certificate says nothing about who holds it.
     #[error("its certificate names no identity and issuer")]
     NoIdentity,

@@ -9,6 +9,7 @@ mod glob;
 mod name;
 mod pattern;
 mod reference;
+mod repository;
 mod resolved;
 
 pub use digest::{Digest, DigestError};
@@ -16,4 +17,5 @@ pub use glob::Glob;
 pub use name::NameError;
 pub use pattern::{ImagePattern, PatternError};
 pub use reference::{ImageReference, ReferenceError, without_user_name};
+pub use repository::Repository;
 pub use resolved::ResolvedImage;

@@ -1,22 +1,27 @@
-use std::{collections::BTreeSet, fmt, str::FromStr};
+mod signatures;
+
+use std::{collections::BTreeSet, fmt, str::FromStr, sync::LazyLock};
 
 use jiff::Timestamp;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    JSONSchemaProps, JSONSchemaPropsOrArray,
+};
 use serde_json::Value;
 use serde_path_to_error::Segment;
 
 use super::{
-    Action, OnError, Policy, PolicyId, PolicyKind, Requirement, Selector,
+    Action, OnError, Policy, PolicyId, PolicyKind, Requirement, Selector, Version,
     selector::{is_dns_label, is_dns_subdomain},
 };
 use crate::{
     api::{
         GROUP,
         v1alpha1::{
-            ClusterImageAdmissionPolicySpec, ErrorAction, ImageAdmissionPolicySpec, LabelSelector,
-            PolicyAction, ReferenceRules, RegistryRules, VERSION,
+            AttestationRule, ClusterImageAdmissionPolicySpec, ErrorAction, ImageAdmissionPolicySpec,
+            LabelSelector, PolicyAction, ReferenceRules, RegistryRules, SignatureRules, VERSION, crds,
         },
     },
-    image::ImagePattern,
+    image::{Digest, ImagePattern},
 };
 
 /// What a document turned out to be.
@@ -182,21 +187,24 @@ pub fn read(document: &Value) -> Option<Reading> {
         },
         name: text(&metadata["name"]),
     };
-    let generation = metadata["generation"].as_i64().unwrap_or_default();
+    let version = Version {
+        generation: metadata["generation"].as_i64().unwrap_or_default(),
+        content: Digest::sha256(document["spec"].to_string().as_bytes()),
+    };
 
     let mut problems = Problems::default();
     check_envelope(document, &id, &mut problems);
     match Spec::parse(kind, &document["spec"]) {
         _ if document["spec"].is_null() => problems.add("spec", "", "the policy has no spec"),
         Ok(spec) => {
-            let (policy, warnings) = spec.compile(id.clone(), generation, &mut problems);
+            let (policy, warnings) = spec.compile(id.clone(), version.clone(), &mut problems);
             if problems.is_empty() {
                 return Some(Reading { policy, warnings });
             }
         }
         Err(StrictError { path, value, problem }) => problems.add(&path, &value, problem),
     }
-    let policy = unreadable(id, generation, &document["spec"], problems.into_error());
+    let policy = unreadable(id, version, &document["spec"], problems.into_error());
     Some(Reading { policy, warnings: Vec::new() })
 }
 
@@ -245,6 +253,8 @@ struct Spec {
     object_selector: Option<LabelSelector>,
     registries: Option<RegistryRules>,
     references: Option<ReferenceRules>,
+    signatures: Option<SignatureRules>,
+    attestations: Option<Vec<AttestationRule>>,
     on_error: ErrorAction,
 }
 
@@ -252,7 +262,7 @@ impl Spec {
     fn parse(kind: PolicyKind, spec: &Value) -> Result<Self, StrictError> {
         match kind {
             PolicyKind::Cluster => {
-                let spec: ClusterImageAdmissionPolicySpec = parse_strictly(spec)?;
+                let spec: ClusterImageAdmissionPolicySpec = parse_strictly(kind, spec)?;
                 let matches = spec.matches.unwrap_or_default();
                 Ok(Self {
                     action: spec.action,
@@ -263,11 +273,13 @@ impl Spec {
                     object_selector: matches.object_selector,
                     registries: spec.registries,
                     references: spec.references,
+                    signatures: spec.signatures,
+                    attestations: spec.attestations,
                     on_error: spec.on_error.unwrap_or_default().action,
                 })
             }
             PolicyKind::Namespaced => {
-                let spec: ImageAdmissionPolicySpec = parse_strictly(spec)?;
+                let spec: ImageAdmissionPolicySpec = parse_strictly(kind, spec)?;
                 let matches = spec.matches.unwrap_or_default();
                 Ok(Self {
                     action: spec.action,
@@ -278,13 +290,15 @@ impl Spec {
                     object_selector: matches.object_selector,
                     registries: spec.registries,
                     references: spec.references,
+                    signatures: spec.signatures,
+                    attestations: spec.attestations,
                     on_error: spec.on_error.unwrap_or_default().action,
                 })
             }
         }
     }
 
-    fn compile(self, id: PolicyId, generation: i64, problems: &mut Problems) -> (Policy, Vec<String>) {
+    fn compile(self, id: PolicyId, version: Version, problems: &mut Problems) -> (Policy, Vec<String>) {
         let mut warnings = Vec::new();
         let mut requirements = Vec::new();
         if let Some(date) = self.enforce_after.filter(|_| self.action == PolicyAction::Deny) {
@@ -300,9 +314,20 @@ impl Spec {
         if let Some(rules) = &self.references {
             compile_references(rules, &mut requirements, problems);
         }
-        if self.registries.is_none() && self.references.is_none() {
-            problems.add("spec", "", "the policy requires nothing: set registries or references");
+        if self.registries.is_none()
+            && self.references.is_none()
+            && self.signatures.is_none()
+            && self.attestations.is_none()
+        {
+            problems.add(
+                "spec",
+                "",
+                "the policy requires nothing: set registries, references, signatures or attestations",
+            );
         }
+        let attached =
+            signatures::compile(&id, self.signatures.as_ref(), self.attestations.as_deref(), problems);
+        requirements.extend(attached.requirements);
         let images = match &self.images {
             Some(images) => problems.parse_all("spec.match.images", Some(images), 256),
             None => every_image(),
@@ -320,7 +345,7 @@ impl Spec {
         }
         let policy = Policy {
             id,
-            generation,
+            version,
             action: compile_action(self.action),
             enforce_after: self.enforce_after,
             images,
@@ -331,6 +356,7 @@ impl Spec {
                 problems,
             ),
             object_selector,
+            authorities: attached.authorities,
             requirements,
             on_error: match self.on_error {
                 ErrorAction::Deny => OnError::Deny,
@@ -394,12 +420,11 @@ struct StrictError {
     problem: String,
 }
 
-fn parse_strictly<T: serde::de::DeserializeOwned>(spec: &Value) -> Result<T, StrictError> {
-    if let Some(path) = MAPS.iter().find(|path| spec.pointer(path).is_some_and(Value::is_array)) {
+fn parse_strictly<T: serde::de::DeserializeOwned>(kind: PolicyKind, spec: &Value) -> Result<T, StrictError> {
+    if let Some(path) = SPECS[kind as usize].as_ref().and_then(|schema| misplaced_list(schema, spec)) {
         // serde would take a list for the fields in their order, which no reader of it would.
-        let path = format!("spec{}", path.replace('/', "."));
         return Err(StrictError {
-            path,
+            path: format!("spec{path}"),
             value: "[…]".to_owned(),
             problem: "a list where fields belong".to_owned(),
         });
@@ -429,28 +454,45 @@ fn parse_strictly<T: serde::de::DeserializeOwned>(spec: &Value) -> Result<T, Str
     })
 }
 
-/// The parts of a spec that have fields, as JSON pointers.
-const MAPS: [&str; 7] = [
-    "",
-    "/match",
-    "/match/namespaceSelector",
-    "/match/objectSelector",
-    "/registries",
-    "/references",
-    "/onError",
-];
+/// What the specs of cluster and namespaced policies look like.
+static SPECS: LazyLock<[Option<JSONSchemaProps>; 2]> = LazyLock::new(|| {
+    let schema_of = |kind: PolicyKind| {
+        let definition = crds().into_iter().find(|definition| definition.spec.names.kind == kind.as_str())?;
+        let schema = definition.spec.versions.into_iter().next()?.schema?.open_api_v3_schema?;
+        schema.properties?.remove("spec")
+    };
+    [PolicyKind::Cluster, PolicyKind::Namespaced].map(schema_of)
+});
+
+/// Where a list stands in place of fields, as `.match.namespaceSelector`.
+fn misplaced_list(schema: &JSONSchemaProps, value: &Value) -> Option<String> {
+    match (value, schema.type_.as_deref()) {
+        (Value::Array(_), Some("object")) => Some(String::new()),
+        (Value::Array(items), _) => {
+            let Some(JSONSchemaPropsOrArray::Schema(schema)) = &schema.items else { return None };
+            let mut items = items.iter().enumerate();
+            items.find_map(|(at, item)| Some(format!("[{at}]{}", misplaced_list(schema, item)?)))
+        }
+        (Value::Object(fields), _) => fields.iter().find_map(|(name, value)| {
+            let schema = schema.properties.as_ref()?.get(name)?;
+            Some(format!(".{name}{}", misplaced_list(schema, value)?))
+        }),
+        _ => None,
+    }
+}
 
 /// A policy that fails for every image wherever it could match, for the time in which nobody knows
 /// what the policy of that name demands. `problem` says why; messages repeat it.
 pub fn unknown(id: PolicyId, problem: impl Into<String>) -> Policy {
     let field = FieldError { path: String::new(), value: String::new(), problem: problem.into() };
-    unreadable(id, 0, &Value::Null, CompileError { fields: vec![field] })
+    let version = Version { generation: 0, content: Digest::sha256(b"") };
+    unreadable(id, version, &Value::Null, CompileError { fields: vec![field] })
 }
 
 /// The policy that stands for a document that cannot be read: it fails, with the document's own
 /// action where that is readable, for all that the document could match. Every part of `match` that
 /// cannot be read counts as matching everything, an empty list of images and a missing namespace included.
-fn unreadable(id: PolicyId, generation: i64, spec: &Value, error: CompileError) -> Policy {
+fn unreadable(id: PolicyId, version: Version, spec: &Value, error: CompileError) -> Policy {
     let matches = &spec["match"];
     let action = match spec.get("action").map(|action| action.as_str()) {
         Some(Some("Warn")) => Action::Warn,
@@ -482,12 +524,13 @@ fn unreadable(id: PolicyId, generation: i64, spec: &Value, error: CompileError) 
             PolicyKind::Namespaced => Selector::default(),
         },
         id,
-        generation,
+        version,
         action,
         enforce_after,
         images,
         exclude_images: patterns(&texts(&matches["excludeImages"])),
         object_selector: selector(&matches["objectSelector"]),
+        authorities: Vec::new(),
         requirements: vec![Requirement::Readable(error)],
         on_error: OnError::Deny,
     }

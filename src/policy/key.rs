@@ -160,7 +160,7 @@ fn rsa_bits(der: &[u8]) -> Option<usize> {
 
 /// What a policy wants of the transparency log, which makes a signature public: whose key or identity it
 /// is can then be watched by its owner.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum TransparencyLog {
     /// A log of the trust root holds the signature.
     Required,

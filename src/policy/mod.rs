@@ -4,7 +4,9 @@
 //! and selectors are parsed, each of which either works or, where its document cannot be read, counts
 //! as failing for all it could match. Nothing is silently dropped.
 
+mod authority;
 mod compile;
+mod condition;
 mod key;
 mod matching;
 mod model;
@@ -15,10 +17,15 @@ mod tags;
 #[cfg(test)]
 mod tests;
 
+pub use authority::{
+    AttestationRequirement, Authority, IdentityPattern, KeyRef, ObjectKey, Proof, RootRef,
+    SignatureRequirement, SignedIdentity,
+};
 pub use compile::{CompileError, FieldError, Reading, read, unknown};
+pub use condition::{Condition, ConditionError, ConditionFailure, Facts, ImageFacts};
 pub use key::{KeyAlgorithm, KeyError, PublicKey, TransparencyLog};
 pub use matching::{NamespaceLabels, Subject};
-pub use model::{Action, OnError, Policy, PolicyId, PolicyKind, Requirement};
+pub use model::{Action, OnError, Policy, PolicyId, PolicyKind, Requirement, Version};
 pub use selector::{LabelSource, Selector};
 pub use set::PolicySet;
 pub use tags::TagPattern;

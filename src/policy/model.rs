@@ -2,8 +2,11 @@ use std::{collections::BTreeSet, fmt};
 
 use jiff::Timestamp;
 
-use super::{CompileError, Selector, TagPattern};
-use crate::image::{Digest, ImagePattern};
+use super::{AttestationRequirement, Authority, CompileError, Selector, SignatureRequirement, TagPattern};
+use crate::{
+    evidence::Attached,
+    image::{Digest, ImagePattern},
+};
 
 /// Which of the two kinds a policy is.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -92,21 +95,42 @@ pub enum Requirement {
     DenyTags(Vec<TagPattern>),
     /// The image's digest, written or looked up, is none of these.
     DenyDigests(BTreeSet<Digest>),
+    /// Enough authorities have signed it.
+    Signatures(SignatureRequirement),
+    /// An authority has attested something about it.
+    Attestation(AttestationRequirement),
     /// The document cannot be read, so whatever it demands is not known to hold.
     Readable(CompileError),
+}
+
+impl Requirement {
+    /// Whether it can be judged only by what was published beside the image.
+    pub fn is_attached(&self) -> bool {
+        matches!(self, Self::Signatures(_) | Self::Attestation(_))
+    }
+}
+
+/// Which state of a policy's document it is.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Version {
+    /// `metadata.generation`; 0 for a policy that comes from a file.
+    pub generation: i64,
+    /// The digest of the `spec`, so that whatever was found out for one content is never taken for another.
+    pub content: Digest,
 }
 
 /// A policy that can be decided.
 #[derive(Clone, Debug)]
 pub struct Policy {
     pub(super) id: PolicyId,
-    pub(super) generation: i64,
+    pub(super) version: Version,
     pub(super) action: Action,
     pub(super) enforce_after: Option<Timestamp>,
     pub(super) images: Vec<ImagePattern>,
     pub(super) exclude_images: Vec<ImagePattern>,
     pub(super) namespace_selector: Selector,
     pub(super) object_selector: Selector,
+    pub(super) authorities: Vec<Authority>,
     pub(super) requirements: Vec<Requirement>,
     pub(super) on_error: OnError,
 }
@@ -119,7 +143,27 @@ impl Policy {
 
     /// `metadata.generation`; 0 for a policy that comes from a file.
     pub fn generation(&self) -> i64 {
-        self.generation
+        self.version.generation
+    }
+
+    /// Which state of the policy's document this is.
+    pub fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// Those whose signatures and attestations count, at the places that requirements name.
+    pub fn authorities(&self) -> &[Authority] {
+        &self.authorities
+    }
+
+    /// Which kinds of things beside an image the policy must see; none if it can do without.
+    pub fn attached(&self) -> Option<Attached> {
+        let any = |wanted: fn(&Requirement) -> bool| self.requirements.iter().any(wanted);
+        let attached = Attached {
+            signatures: any(|requirement| matches!(requirement, Requirement::Signatures(_))),
+            attestations: any(|requirement| matches!(requirement, Requirement::Attestation(_))),
+        };
+        (attached.signatures || attached.attestations).then_some(attached)
     }
 
     /// What a failed check leads to at the time `now`.
@@ -138,6 +182,14 @@ impl Policy {
     /// What the policy demands, apart from the digest that every policy demands.
     pub fn requirements(&self) -> &[Requirement] {
         &self.requirements
+    }
+
+    /// Whether a condition asks for the time, so that what was found out may change with nothing else.
+    pub fn changes_with_time(&self) -> bool {
+        self.requirements.iter().any(|requirement| match requirement {
+            Requirement::Attestation(rule) => rule.conditions.iter().any(super::Condition::depends_on_time),
+            _ => false,
+        })
     }
 
     /// What the policy makes of a registry that could not be asked.

@@ -14,7 +14,7 @@ use super::{
     transport::{Class, Endpoint, Request, Transport},
 };
 use crate::{
-    evidence::ResolveError,
+    evidence::RegistryError,
     review::credentials::{Credential, CredentialClass},
 };
 
@@ -28,12 +28,15 @@ const LONGEST_LIFE: u64 = 3600;
 const MARGIN: u64 = 10;
 /// How long a token server's refusal is told to others who want the same token.
 const REFUSAL: Duration = Duration::from_secs(1);
-/// How many tokens are kept.
+/// How many tokens are kept, and how many registries' challenges.
 const TOKENS: u64 = 4096;
 
 /// Tokens that registries' token servers gave us, each asked for once however many want it.
+///
+/// Remembers what each registry asked for, so that the next request need not be refused first.
 pub(super) struct Tokens {
     slots: Cache<Key, Arc<Mutex<Option<Answer>>>>,
+    challenges: Cache<String, Challenge>,
 }
 
 /// A token is for one realm, service and scope, and for whom it was given to.
@@ -47,7 +50,7 @@ struct Key {
 
 /// What the token server said, and until when that holds.
 struct Answer {
-    header: Result<HeaderValue, ResolveError>,
+    header: Result<HeaderValue, RegistryError>,
     until: Instant,
 }
 
@@ -63,6 +66,7 @@ pub(super) struct Visit<'a> {
 }
 
 /// An `Authorization` header, and whether it may be out of date.
+#[derive(Clone)]
 pub(super) struct Authorization {
     pub(super) header: HeaderValue,
     pub(super) remembered: bool,
@@ -80,31 +84,59 @@ struct TokenAnswer {
 impl Tokens {
     pub(super) fn new() -> Self {
         let life = Duration::from_secs(LONGEST_LIFE);
-        Self { slots: Cache::builder().max_capacity(TOKENS).time_to_idle(life).build() }
+        Self {
+            slots: Cache::builder().max_capacity(TOKENS).time_to_idle(life).build(),
+            challenges: Cache::builder().max_capacity(TOKENS).time_to_live(life).build(),
+        }
+    }
+
+    /// What the registry will probably want to be shown: what it wanted the last time. None where nobody
+    /// knows, or where that cannot be had; the registry then says what it wants.
+    pub(super) async fn expected(&self, visit: Visit<'_>) -> Option<Authorization> {
+        let challenge = self.challenges.get(visit.endpoint.host())?;
+        self.answer(visit, &challenge, None).await.ok()
     }
 
     /// What to show the registry after it answered 401 with these `headers`.
     ///
-    /// Without a credential a token server is asked for an anonymous token. `afresh` does not take what
-    /// is remembered. [`ResolveError::Denied`] where there is nothing that we could show.
+    /// Without a credential a token server is asked for an anonymous token. `refused` is what was shown in
+    /// vain, and is not answered with again. [`RegistryError::Denied`] where there is nothing that we could
+    /// show.
     pub(super) async fn authorize(
         &self,
         visit: Visit<'_>,
         headers: &HeaderMap,
-        afresh: bool,
-    ) -> Result<Authorization, ResolveError> {
-        let Visit { endpoint, repository, credential, .. } = visit;
+        refused: Option<&Authorization>,
+    ) -> Result<Authorization, RegistryError> {
         let challenges = headers.get_all(header::WWW_AUTHENTICATE).into_iter();
         let found: Vec<_> = challenges.filter_map(|value| challenge::parse(value.to_str().ok()?)).collect();
-        let bearer = found.iter().find_map(|challenge| match challenge {
-            Challenge::Bearer { realm, service } => Some((realm, service)),
-            Challenge::Basic => None,
-        });
-        let Some((realm, service)) = bearer else {
-            return match credential.filter(|_| found.contains(&Challenge::Basic)) {
-                Some(credential) => Ok(Authorization { header: basic(credential)?, remembered: false }),
-                None => Err(ResolveError::Denied),
-            };
+        let bearer = found.iter().find(|challenge| matches!(challenge, Challenge::Bearer { .. }));
+        let challenge = bearer.or(found.first()).ok_or(RegistryError::Denied)?;
+        // What is fresh, and refused although it is what the registry wants, will be refused again.
+        let known = self.challenges.get(visit.endpoint.host());
+        if refused.is_some_and(|refused| !refused.remembered) && known.as_ref() == Some(challenge) {
+            return Err(RegistryError::Denied);
+        }
+        let refused = refused.map(|refused| &refused.header);
+        let authorization = self.answer(visit, challenge, refused).await?;
+        self.challenges.insert(visit.endpoint.host().to_owned(), challenge.clone());
+        Ok(authorization)
+    }
+
+    /// What meets a challenge. [`RegistryError::Denied`] where nothing can.
+    async fn answer(
+        &self,
+        visit: Visit<'_>,
+        challenge: &Challenge,
+        refused: Option<&HeaderValue>,
+    ) -> Result<Authorization, RegistryError> {
+        let Visit { endpoint, repository, credential, .. } = visit;
+        let (realm, service) = match challenge {
+            Challenge::Bearer { realm, service } => (realm, service),
+            Challenge::Basic => {
+                let header = basic(credential.ok_or(RegistryError::Denied)?)?;
+                return Ok(Authorization { header, remembered: false });
+            }
         };
         let scope = format!("repository:{repository}:pull");
         let mut url = endpoint.realm(realm)?;
@@ -119,7 +151,7 @@ impl Tokens {
         // Whoever comes while the token is under way waits here.
         let mut slot = slot.lock().await;
         if let Some(answer) = slot.as_ref().filter(|answer| Instant::now() < answer.until)
-            && !(afresh && answer.header.is_ok())
+            && refused.is_none_or(|refused| answer.header.as_ref() != Ok(refused))
         {
             return answer.header.clone().map(|header| Authorization { header, remembered: true });
         }
@@ -141,12 +173,12 @@ impl Tokens {
 }
 
 /// A token and how long it may be used.
-async fn fetch(visit: Visit<'_>, request: Request) -> Result<(HeaderValue, Duration), ResolveError> {
-    let malformed = |what: &str| ResolveError::Malformed(format!("its token server {what}"));
+async fn fetch(visit: Visit<'_>, request: Request) -> Result<(HeaderValue, Duration), RegistryError> {
+    let malformed = |what: &str| RegistryError::Malformed(format!("its token server {what}"));
     let reply = visit.transport.ask(visit.endpoint, request, visit.deadline).await?;
     match reply.status {
         StatusCode::OK => {}
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(ResolveError::Denied),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(RegistryError::Denied),
         status => return Err(malformed(&format!("answered {}", status.as_u16()))),
     }
     // The parser's own words could repeat a token.
@@ -164,10 +196,10 @@ async fn fetch(visit: Visit<'_>, request: Request) -> Result<(HeaderValue, Durat
 }
 
 /// RFC 7617.
-fn basic(credential: &Credential) -> Result<HeaderValue, ResolveError> {
+fn basic(credential: &Credential) -> Result<HeaderValue, RegistryError> {
     let pair = format!("{}:{}", credential.username(), credential.password());
     let mut header = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair))).map_err(|_| {
-        ResolveError::CredentialsUnavailable("a user name or password is unusable".to_owned())
+        RegistryError::CredentialsUnavailable("a user name or password is unusable".to_owned())
     })?;
     header.set_sensitive(true);
     Ok(header)

@@ -9,7 +9,7 @@ use super::{
     transport::Transport,
 };
 use crate::{
-    evidence::ResolveError,
+    evidence::RegistryError,
     review::ports::{RegistryExchange, RegistryObserver},
 };
 
@@ -141,7 +141,7 @@ fn credentials_go_only_to_token_servers_of_the_registry(
     let endpoint = transport(vec![listed, plain]).endpoint(host).unwrap();
     match endpoint.realm(realm) {
         Ok(url) => assert!(may, "{url}"),
-        Err(error) => assert!(!may && matches!(error, ResolveError::Forbidden(_)), "{error}"),
+        Err(error) => assert!(!may && matches!(error, RegistryError::Forbidden(_)), "{error}"),
     }
 }
 

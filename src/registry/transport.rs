@@ -20,14 +20,14 @@ use super::{
 };
 use crate::{
     decision::printable,
-    evidence::ResolveError,
+    evidence::RegistryError,
     review::ports::{RegistryExchange, RegistryObserver},
 };
 
 /// How often a request is repeated where the trouble may be passing.
 const RETRIES: u32 = 2;
 /// The longest wait before a repetition. A registry that asks for more is told to nobody's face: the
-/// answer is [`ResolveError::Throttled`].
+/// answer is [`RegistryError::Throttled`].
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// The wait before the first repetition; doubled for the second, and up to as much again by chance.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -80,8 +80,12 @@ struct Gate {
 /// What a request is for: its label in metrics.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Class {
+    /// The content of a signature or an attestation.
+    Blob,
     /// The body of a manifest.
     Manifest,
+    /// The list of what refers to an image.
+    Referrers,
     /// Which digest a tag stands for.
     Resolve,
     /// A token.
@@ -139,13 +143,13 @@ impl Transport {
     }
 
     /// The registry with the canonical name `host`.
-    pub(super) fn endpoint(&self, host: &str) -> Result<Endpoint, ResolveError> {
+    pub(super) fn endpoint(&self, host: &str) -> Result<Endpoint, RegistryError> {
         let entry = self.entry(host);
         let lane = self.lane(host);
         let scheme = if lane.plain_http { "http" } else { "https" };
         let place = if host == DOCKER_HUB.0 { DOCKER_HUB.1 } else { host };
         let origin = Url::parse(&format!("{scheme}://{place}/"))
-            .map_err(|error| ResolveError::Forbidden(format!("the host is no place to ask: {error}")))?;
+            .map_err(|error| RegistryError::Forbidden(format!("the host is no place to ask: {error}")))?;
         let size = entry.map_or(DEFAULT_CONCURRENCY, |entry| entry.max_concurrent_requests);
         Ok(Endpoint {
             host: host.to_owned(),
@@ -165,28 +169,28 @@ impl Transport {
         endpoint: &Endpoint,
         request: Request,
         deadline: Instant,
-    ) -> Result<Reply, ResolveError> {
+    ) -> Result<Reply, RegistryError> {
         let mut attempt = 0;
         loop {
             // A token server is another place, and nobody's but its registry's.
             if request.class != Class::Token && !endpoint.gate.breaker.admits(Instant::now()) {
                 let seconds = LEFT_ALONE.as_secs();
                 let told = format!("nobody could connect to it lately; it is tried again every {seconds} s");
-                return Err(ResolveError::Unreachable(told));
+                return Err(RegistryError::Unreachable(told));
             }
             let (error, asked) = match self.follow(endpoint, &request).await {
                 Ok(reply) if reply.status == StatusCode::TOO_MANY_REQUESTS => {
                     let retry_after = retry_after(&reply.headers);
-                    (ResolveError::Throttled { retry_after }, retry_after)
+                    (RegistryError::Throttled { retry_after }, retry_after)
                 }
                 Ok(reply)
                     if reply.status.is_server_error() && reply.status != StatusCode::NOT_IMPLEMENTED =>
                 {
-                    let error = ResolveError::Unreachable(format!("it answered {}", reply.status.as_u16()));
+                    let error = RegistryError::Unreachable(format!("it answered {}", reply.status.as_u16()));
                     (error, retry_after(&reply.headers))
                 }
                 Ok(reply) => return Ok(reply),
-                Err(error @ ResolveError::Unreachable(_)) => (error, None),
+                Err(error @ RegistryError::Unreachable(_)) => (error, None),
                 Err(error) => return Err(error),
             };
             let backoff = PAUSE * 2u32.pow(attempt);
@@ -199,7 +203,7 @@ impl Transport {
         }
     }
 
-    async fn follow(&self, endpoint: &Endpoint, request: &Request) -> Result<Reply, ResolveError> {
+    async fn follow(&self, endpoint: &Endpoint, request: &Request) -> Result<Reply, RegistryError> {
         let first = request.url.origin();
         let mut url = request.url.clone();
         let mut lane = endpoint.lane.clone();
@@ -210,12 +214,12 @@ impl Transport {
                 return Ok(reply);
             }
             if request.class == Class::Token {
-                return Err(ResolveError::Forbidden("its token server sends us elsewhere".to_owned()));
+                return Err(RegistryError::Forbidden("its token server sends us elsewhere".to_owned()));
             }
             let location = reply.headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
             let next = location.and_then(|location| url.join(location).ok());
             let Some(next) = next else {
-                return Err(ResolveError::Malformed("a redirect leads nowhere".to_owned()));
+                return Err(RegistryError::Malformed("a redirect leads nowhere".to_owned()));
             };
             if next.origin() != url.origin() {
                 lane = self.lane(&authority(&next));
@@ -223,11 +227,11 @@ impl Transport {
             if next.scheme() != "https"
                 && !(next.scheme() == "http" && url.scheme() == "http" && lane.plain_http)
             {
-                return Err(ResolveError::Forbidden("it sends us to a place without TLS".to_owned()));
+                return Err(RegistryError::Forbidden("it sends us to a place without TLS".to_owned()));
             }
             url = next;
         }
-        Err(ResolveError::Malformed(format!("it sent us elsewhere more than {REDIRECTS} times")))
+        Err(RegistryError::Malformed(format!("it sent us elsewhere more than {REDIRECTS} times")))
     }
 
     /// One HTTP exchange. `own` says whether `url` is where the credentials belong.
@@ -238,7 +242,7 @@ impl Transport {
         request: &Request,
         url: &Url,
         own: bool,
-    ) -> Result<Reply, ResolveError> {
+    ) -> Result<Reply, RegistryError> {
         lane.check(url)?;
         let _permit = endpoint.gate.enter().await?;
         let start = Instant::now();
@@ -255,7 +259,7 @@ impl Transport {
             tokio::time::timeout(self.settings.timeouts.total(), receive(builder, request, own, breaker));
         let mut told =
             Told { transport: self, host: &endpoint.host, class: request.class, start, outcome: "timed_out" };
-        let result = sent.await.unwrap_or(Err(ResolveError::TimedOut));
+        let result = sent.await.unwrap_or(Err(RegistryError::TimedOut));
         told.outcome = match &result {
             Ok(reply) => status_outcome(reply.status),
             Err(error) => error_outcome(error),
@@ -321,18 +325,23 @@ impl Lane {
     }
 
     /// Names are checked when they are looked up; an address that is written out is checked here.
-    fn check(&self, url: &Url) -> Result<(), ResolveError> {
+    fn check(&self, url: &Url) -> Result<(), RegistryError> {
         let address = match url.host() {
             Some(Host::Ipv4(address)) => address.into(),
             Some(Host::Ipv6(address)) => address.into(),
             Some(Host::Domain(_)) => return Ok(()),
-            None => return Err(ResolveError::Forbidden("a URL without a host".to_owned())),
+            None => return Err(RegistryError::Forbidden("a URL without a host".to_owned())),
         };
-        self.rule.check(address).map_err(|error| ResolveError::Forbidden(error.to_string()))
+        self.rule.check(address).map_err(|error| RegistryError::Forbidden(error.to_string()))
     }
 }
 
 impl Endpoint {
+    /// The registry's canonical name: `host[:port]`.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
     /// The URL of something below `/v2/`.
     pub(super) fn url(&self, path: &str) -> Url {
         let mut url = self.origin.clone();
@@ -343,9 +352,10 @@ impl Endpoint {
     /// Where the token server may be: on the registry's own site, or where the settings say.
     ///
     /// A realm is a stranger's text, and the request to it carries credentials: CVE-2020-15157.
-    pub(super) fn realm(&self, realm: &str) -> Result<Url, ResolveError> {
-        let forbidden = |why: &str| ResolveError::Forbidden(format!("its token server {why}"));
-        let url = Url::parse(realm).map_err(|_| ResolveError::Malformed("its realm is no URL".to_owned()))?;
+    pub(super) fn realm(&self, realm: &str) -> Result<Url, RegistryError> {
+        let forbidden = |why: &str| RegistryError::Forbidden(format!("its token server {why}"));
+        let url =
+            Url::parse(realm).map_err(|_| RegistryError::Malformed("its realm is no URL".to_owned()))?;
         if url.scheme() != "https" && !(url.scheme() == "http" && self.lane.plain_http) {
             return Err(forbidden("is reached without TLS"));
         }
@@ -362,10 +372,10 @@ impl Endpoint {
 }
 
 impl Gate {
-    async fn enter(&self) -> Result<SemaphorePermit<'_>, ResolveError> {
+    async fn enter(&self) -> Result<SemaphorePermit<'_>, RegistryError> {
         match tokio::time::timeout(QUEUE_TIME, self.slots.acquire()).await {
             Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => Err(ResolveError::Overloaded),
+            Ok(Err(_)) | Err(_) => Err(RegistryError::Overloaded),
         }
     }
 }
@@ -373,15 +383,20 @@ impl Gate {
 impl Class {
     fn as_str(self) -> &'static str {
         match self {
+            Self::Blob => "blob",
             Self::Manifest => "manifest",
+            Self::Referrers => "referrers",
             Self::Resolve => "resolve",
             Self::Token => "token",
         }
     }
 
-    fn body(self) -> &'static str {
+    /// What its answers are, in words.
+    pub(super) fn body(self) -> &'static str {
         match self {
+            Self::Blob => "blob",
             Self::Manifest | Self::Resolve => "manifest",
+            Self::Referrers => "list of referrers",
             Self::Token => "token",
         }
     }
@@ -392,7 +407,7 @@ async fn receive(
     request: &Request,
     own: bool,
     breaker: Option<&Breaker>,
-) -> Result<Reply, ResolveError> {
+) -> Result<Reply, RegistryError> {
     let mut response = match builder.send().await {
         Ok(response) => response,
         Err(error) => {
@@ -410,11 +425,11 @@ async fn receive(
     let mut body = Vec::new();
     if status.is_success() && request.method != Method::HEAD {
         if headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
-            return Err(ResolveError::Malformed(
+            return Err(RegistryError::Malformed(
                 "its answer is compressed, which nobody asked for".to_owned(),
             ));
         }
-        let too_large = ResolveError::TooLarge { what: request.class.body(), limit: request.limit };
+        let too_large = RegistryError::TooLarge { what: request.class.body(), limit: request.limit };
         if response.content_length().is_some_and(|length| length > request.limit) {
             return Err(too_large);
         }
@@ -431,18 +446,18 @@ async fn receive(
     Ok(Reply { status, headers, body, own })
 }
 
-fn failure(error: &reqwest::Error) -> ResolveError {
+fn failure(error: &reqwest::Error) -> RegistryError {
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(one) = cause {
         if let Some(forbidden) = one.downcast_ref::<ForbiddenAddress>() {
-            return ResolveError::Forbidden(forbidden.to_string());
+            return RegistryError::Forbidden(forbidden.to_string());
         }
         cause = one.source();
     }
     if error.is_timeout() {
-        return ResolveError::TimedOut;
+        return RegistryError::TimedOut;
     }
-    ResolveError::Unreachable(chain(error))
+    RegistryError::Unreachable(chain(error))
 }
 
 /// The causes of an error without its own line, which repeats the URL.
@@ -467,16 +482,16 @@ fn status_outcome(status: StatusCode) -> &'static str {
     }
 }
 
-fn error_outcome(error: &ResolveError) -> &'static str {
+fn error_outcome(error: &RegistryError) -> &'static str {
     match error {
-        ResolveError::Denied | ResolveError::CredentialsUnavailable(_) => "denied",
-        ResolveError::Forbidden(_) => "forbidden",
-        ResolveError::Malformed(_) => "malformed",
-        ResolveError::NotFound => "not_found",
-        ResolveError::Overloaded | ResolveError::Throttled { .. } => "throttled",
-        ResolveError::TimedOut => "timed_out",
-        ResolveError::TooLarge { .. } => "too_large",
-        ResolveError::Unreachable(_) => "unreachable",
+        RegistryError::Denied | RegistryError::CredentialsUnavailable(_) => "denied",
+        RegistryError::Forbidden(_) => "forbidden",
+        RegistryError::Malformed(_) | RegistryError::TooMany { .. } => "malformed",
+        RegistryError::NotFound => "not_found",
+        RegistryError::Overloaded | RegistryError::Throttled { .. } => "throttled",
+        RegistryError::TimedOut => "timed_out",
+        RegistryError::TooLarge { .. } => "too_large",
+        RegistryError::Unreachable(_) => "unreachable",
     }
 }
 

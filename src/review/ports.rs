@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt as _, ready};
 use jiff::Timestamp;
 
 use super::credentials::{Credential, Keyring};
 use crate::{
-    evidence::ResolveError,
-    image::{Digest, ImageReference},
-    policy::PolicySet,
+    evidence::{Attached, AuthorityEvidence, Candidate, RegistryError},
+    image::{Digest, ImageReference, Repository},
+    policy::{Authority, PolicySet},
 };
 
 /// Labels of a namespace or an object.
@@ -26,7 +26,73 @@ pub trait Resolver: Send + Sync + 'static {
         image: &'a ImageReference,
         credentials: &'a [Credential],
         deadline: Instant,
-    ) -> BoxFuture<'a, Result<Digest, ResolveError>>;
+    ) -> BoxFuture<'a, Result<Digest, RegistryError>>;
+}
+
+/// Finds what was published beside an image: signatures and attestations that nobody has verified yet.
+pub trait Attachments: Send + Sync + 'static {
+    /// Everything of the kinds `wanted` that stands beside `image` in `place`, which need not be the
+    /// repository that the image comes from. Empty means that the registry was asked and there is nothing.
+    ///
+    /// Tries `credentials` in their order and then asks without any. Answers before `deadline`. One thing
+    /// that cannot be read is a candidate of its own; more than are looked at is an error. Does not
+    /// cache and does not share requests: the review does both.
+    fn beside<'a>(
+        &'a self,
+        place: &'a Repository,
+        image: &'a Digest,
+        wanted: Attached,
+        credentials: &'a [Credential],
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Vec<Candidate>, RegistryError>>;
+}
+
+/// Checks what was found beside an image. Computes, and asks nobody.
+pub trait Examiner: Send + Sync + 'static {
+    /// Which keys and trust roots are in force: grows whenever one of them changes. Cheap.
+    fn trust_version(&self) -> u64;
+
+    /// What each of `authorities` has said about `image`, by what was `found` for it at the same place. Takes
+    /// up to some hundred milliseconds where a publisher has left as much as is looked at.
+    fn examine(
+        &self,
+        authorities: &[Authority],
+        found: &[Result<Arc<[Candidate]>, RegistryError>],
+        image: &Digest,
+    ) -> Vec<AuthorityEvidence>;
+}
+
+/// Where no policy looks at anything beside an image. One that does all the same hears that nobody could
+/// look, which is never a pass.
+pub struct NobodyLooks;
+
+impl Attachments for NobodyLooks {
+    fn beside<'a>(
+        &'a self,
+        _: &'a Repository,
+        _: &'a Digest,
+        _: Attached,
+        _: &'a [Credential],
+        _: Instant,
+    ) -> BoxFuture<'a, Result<Vec<Candidate>, RegistryError>> {
+        ready(Err(RegistryError::Unreachable("nobody looks beside images here".to_owned()))).boxed()
+    }
+}
+
+impl Examiner for NobodyLooks {
+    fn trust_version(&self) -> u64 {
+        0
+    }
+
+    fn examine(
+        &self,
+        authorities: &[Authority],
+        _: &[Result<Arc<[Candidate]>, RegistryError>],
+        _: &Digest,
+    ) -> Vec<AuthorityEvidence> {
+        let unseen = RegistryError::Unreachable("nobody looks beside images here".to_owned());
+        vec![AuthorityEvidence::Unseen(unseen); authorities.len()]
+    }
 }
 
 /// The policies in force now.
@@ -69,8 +135,30 @@ pub trait Clock: Send + Sync + 'static {
 
 /// Hears what a review's cache was asked, for metrics.
 pub trait CacheObserver: Send + Sync + 'static {
-    /// The tag cache was asked for the digest of one reference.
-    fn tag_cache(&self, answer: CacheAnswer);
+    /// A cache was asked one question.
+    fn cache(&self, name: CacheName, answer: CacheAnswer);
+}
+
+/// Which cache.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CacheName {
+    /// What stands beside an image.
+    Attachments,
+    /// What a policy makes of what stands beside an image.
+    Judgement,
+    /// Which digest a tag stands for.
+    Tag,
+}
+
+impl CacheName {
+    /// The name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Attachments => "attachments",
+            Self::Judgement => "judgement",
+            Self::Tag => "tag",
+        }
+    }
 }
 
 /// What a cache had to say.
@@ -95,7 +183,7 @@ pub trait RegistryObserver: Send + Sync + 'static {
 pub struct RegistryExchange<'a> {
     /// The registry's `host[:port]`, canonical; of its token server the registry's.
     pub host: &'a str,
-    /// `resolve`, `manifest` or `token`.
+    /// `resolve`, `manifest`, `referrers`, `blob` or `token`.
     pub class: &'static str,
     /// `ok`, `not_found`, `denied`, `throttled`, `unreachable`, `timed_out`, `too_large`, `malformed`, `forbidden`.
     pub outcome: &'static str,

@@ -1,12 +1,15 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use sigstore_verify::types::{Bundle, DsseEnvelope, SignatureContent, bundle::VerificationMaterialContent};
+use sigstore_verify::{
+    crypto::parse_certificate_info,
+    types::{Bundle, DerCertificate, DsseEnvelope, SignatureContent, bundle::VerificationMaterialContent},
+};
 
 use super::{claim, classic};
 use crate::{
     decision::printable,
-    evidence::{Claim, KeyFingerprint, Material, Rejection},
+    evidence::{Claim, KeyFingerprint, Material, Rejection, Signer},
     image::Digest,
 };
 
@@ -57,6 +60,7 @@ impl<'a> Parsed<'a> {
                 let content = Content::Envelope(Cow::Owned(envelope));
                 Ok(Self { content, carrier: Carrier::Annotations(annotations) })
             }
+            Material::Unreadable(error) => Err(Rejection::Unreadable(error.clone())),
         }
     }
 
@@ -100,6 +104,26 @@ impl<'a> Parsed<'a> {
         }
     }
 
+    /// Whose certificate it carries, before anybody has checked it.
+    pub(super) fn unverified_signer(&self) -> Result<Signer, Rejection> {
+        let certificate = match &self.carrier {
+            Carrier::Bundle(bundle) => {
+                bundle.signing_certificate().cloned().ok_or(Rejection::NoCertificate)?
+            }
+            Carrier::Annotations(annotations) => {
+                let pem = annotations.get(classic::CERTIFICATE).ok_or(Rejection::NoCertificate)?;
+                DerCertificate::new(classic::certificate(pem)?.to_vec())
+            }
+        };
+        let read = parse_certificate_info(&certificate).map_err(|error| malformed(&error))?;
+        match (read.identity, read.issuer) {
+            (Some(subject), Some(issuer)) => {
+                Ok(Signer::Identity { subject: subject.as_str().to_owned(), issuer })
+            }
+            _ => Err(Rejection::NoIdentity),
+        }
+    }
+
     /// The key that it says it was made with. A hint of another form than cosign's says nothing.
     pub(super) fn hint(&self) -> Option<KeyFingerprint> {
         let Carrier::Bundle(bundle) = &self.carrier else { return None };
@@ -117,7 +141,7 @@ impl<'a> Parsed<'a> {
                 claim::of_statement(&envelope.payload_type, envelope.payload.as_bytes(), image)
             }
             Content::Payload { payload, .. } => claim::of_simple_signing(payload, image),
-            Content::Digest { .. } => Ok(Claim::Image { annotations: BTreeMap::new() }),
+            Content::Digest { .. } => Ok(Claim::Image { annotations: BTreeMap::new(), identity: None }),
         }
     }
 

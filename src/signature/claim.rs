@@ -30,9 +30,16 @@ struct SimpleSigning {
 
 #[derive(Deserialize)]
 struct Critical {
+    identity: Option<Identity>,
     image: Image,
     #[serde(rename = "type")]
     kind: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Identity {
+    docker_reference: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -47,8 +54,6 @@ struct Statement {
     #[serde(rename = "_type")]
     kind: String,
     predicate_type: String,
-    #[serde(default)]
-    predicate: Value,
     subject: Vec<Subject>,
 }
 
@@ -69,7 +74,10 @@ pub(super) fn of_simple_signing(payload: &[u8], image: &Digest) -> Result<Claim,
     if critical.image.docker_manifest_digest != image.as_str() {
         return Err(Rejection::OtherImage { found: printable(&critical.image.docker_manifest_digest, 140) });
     }
-    Ok(Claim::Image { annotations: texts(optional.unwrap_or_default()) })
+    Ok(Claim::Image {
+        annotations: texts(optional.unwrap_or_default()),
+        identity: critical.identity.and_then(|identity| identity.docker_reference),
+    })
 }
 
 /// What an in-toto statement in a DSSE envelope says about `image`.
@@ -78,7 +86,8 @@ pub(super) fn of_statement(payload_type: &str, payload: &[u8], image: &Digest) -
     if payload_type != IN_TOTO {
         return Err(unknown(payload_type));
     }
-    let statement: Statement = serde_json::from_slice(payload).map_err(|error| malformed(&error))?;
+    let whole: Value = serde_json::from_slice(payload).map_err(|error| malformed(&error))?;
+    let statement = Statement::deserialize(&whole).map_err(|error| malformed(&error))?;
     if !STATEMENTS.contains(&statement.kind.as_str()) {
         return Err(unknown(&statement.kind));
     }
@@ -97,11 +106,10 @@ pub(super) fn of_statement(payload_type: &str, payload: &[u8], image: &Digest) -
     };
     match statement.predicate_type.as_str() {
         "" => Err(unknown("")),
-        IMAGE_SIGNATURE => Ok(Claim::Image { annotations: texts(subject.annotations.clone()) }),
-        _ => Ok(Claim::Attestation {
-            predicate_type: statement.predicate_type,
-            predicate: statement.predicate,
-        }),
+        IMAGE_SIGNATURE => {
+            Ok(Claim::Image { annotations: texts(subject.annotations.clone()), identity: None })
+        }
+        _ => Ok(Claim::Attestation { predicate_type: statement.predicate_type, statement: whole }),
     }
 }
 

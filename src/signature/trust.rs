@@ -1,6 +1,6 @@
 //! What a trust root vouches for. The only place that knows `sigstore-verify`'s verifier.
 
-use std::fmt;
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use jiff::Timestamp;
 use sigstore_verify::{
@@ -12,13 +12,59 @@ use sigstore_verify::{
 use super::bundle::{Content, Parsed};
 use crate::{
     decision::printable,
-    evidence::{Rejection, Signer},
+    evidence::{AuthorityError, Rejection, Signer},
     image::Digest,
-    policy::PublicKey,
+    policy::{KeyRef, PublicKey, RootRef},
 };
 
 /// The longest trust root that is read, in bytes. Sigstore's public one has 7 KiB.
 const ROOT_LIMIT: usize = 1 << 20;
+
+/// Where keys and trust roots come from.
+pub trait Trust: Send + Sync + 'static {
+    /// Those in force now: cheap, never waits, replaced as a whole when one of them changes.
+    fn current(&self) -> Arc<Trusted>;
+}
+
+/// The keys and trust roots in force at one time.
+#[derive(Debug)]
+pub struct Trusted {
+    version: u64,
+    keys: HashMap<KeyRef, Result<PublicKey, AuthorityError>>,
+    roots: HashMap<RootRef, Result<Arc<TrustRoot>, AuthorityError>>,
+}
+
+impl Trusted {
+    /// `version` must be greater than that of all that were in force before, so that nothing that was
+    /// found out by them is used any longer.
+    pub fn new(
+        version: u64,
+        keys: HashMap<KeyRef, Result<PublicKey, AuthorityError>>,
+        roots: HashMap<RootRef, Result<Arc<TrustRoot>, AuthorityError>>,
+    ) -> Self {
+        Self { version, keys, roots }
+    }
+
+    /// Which state of keys and roots this is.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The key that a policy means. A reference that is not known yet is [`AuthorityError::Unread`].
+    pub fn key<'a>(&'a self, key: &'a KeyRef) -> Result<&'a PublicKey, AuthorityError> {
+        if let KeyRef::Inline(key) = key {
+            return Ok(key);
+        }
+        let unread = || AuthorityError::Unread(key.to_string());
+        self.keys.get(key).ok_or_else(unread)?.as_ref().map_err(Clone::clone)
+    }
+
+    /// The trust root that a policy means. One that is not known yet is [`AuthorityError::Unread`].
+    pub fn root(&self, root: &RootRef) -> Result<&TrustRoot, AuthorityError> {
+        let unread = || AuthorityError::Unread(root.to_string());
+        self.roots.get(root).ok_or_else(unread)?.as_deref().map_err(Clone::clone)
+    }
+}
 
 /// Certificate authorities, transparency logs and timestamp authorities that are trusted, each for its time.
 pub struct TrustRoot {
@@ -35,6 +81,12 @@ impl TrustRoot {
     pub fn public_good() -> Self {
         // OK because a test reads it
         Self::from_json(SigstoreInstance::PublicGood.embedded_trusted_root_json()).unwrap()
+    }
+
+    /// The trust root of GitHub's own instance, as it was when this program was built.
+    pub fn github() -> Self {
+        // OK because a test reads it
+        Self::from_json(SigstoreInstance::GitHub.embedded_trusted_root_json()).unwrap()
     }
 
     /// Reads a `trusted_root.json` (Sigstore's `TrustedRoot` message in JSON).

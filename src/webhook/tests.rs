@@ -20,7 +20,7 @@ use super::{
     routes,
 };
 use crate::{
-    evidence::ResolveError,
+    evidence::RegistryError,
     image::{Digest, ImageReference},
     policy::{self, PolicySet},
     review::{
@@ -45,12 +45,12 @@ impl Resolver for World {
         image: &'a ImageReference,
         _: &'a [Credential],
         deadline: Instant,
-    ) -> BoxFuture<'a, Result<Digest, ResolveError>> {
+    ) -> BoxFuture<'a, Result<Digest, RegistryError>> {
         match image.tag() {
-            Some("missing") => ready(Err(ResolveError::NotFound)).boxed(),
+            Some("missing") => ready(Err(RegistryError::NotFound)).boxed(),
             Some("panics") => panic!("on purpose"),
             Some("slow") => {
-                tokio::time::sleep_until(deadline.into()).map(|()| Err(ResolveError::TimedOut)).boxed()
+                tokio::time::sleep_until(deadline.into()).map(|()| Err(RegistryError::TimedOut)).boxed()
             }
             _ => ready(Ok(Self::digest())).boxed(),
         }
@@ -101,7 +101,7 @@ impl Clock for World {
 }
 
 impl CacheObserver for World {
-    fn tag_cache(&self, _: CacheAnswer) {}
+    fn cache(&self, _: CacheName, _: CacheAnswer) {}
 }
 
 /// Remembers what the webhook tells.
@@ -179,6 +179,8 @@ async fn send_all(requests: impl IntoIterator<Item = test::TestRequest>, waiting
         namespaces: world.clone(),
         pull_secrets: world.clone(),
         resolver: world.clone(),
+        attachments: Arc::new(NobodyLooks),
+        examiner: Arc::new(NobodyLooks),
         clock: world.clone(),
         observer: world,
     };

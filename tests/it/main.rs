@@ -6,6 +6,7 @@
 mod admission;
 mod apiserver;
 mod check;
+mod cosign;
 mod definitions_on_disk;
 mod openapi;
 mod references;
@@ -14,4 +15,5 @@ mod registry;
 mod serve;
 mod settings;
 mod signatures;
+mod sigstore;
 mod support;

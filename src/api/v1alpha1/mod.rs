@@ -3,6 +3,8 @@
 mod definitions;
 mod policy;
 mod selector;
+mod signatures;
+mod trust_root;
 
 pub use definitions::{Definition, crds, definitions};
 pub use policy::{
@@ -11,6 +13,13 @@ pub use policy::{
     RegistryRules,
 };
 pub use selector::{LabelSelector, SelectorOperator, SelectorRequirement};
+pub use signatures::{
+    AttestationRule, Authority, ConditionRule, Identity, KeyRules, KeylessRules, RemapIdentity, SecretKeyRef,
+    SignatureRules, SignatureSource, SignedIdentity, SignedIdentityMatch, TransparencyLogRule, TrustRootRef,
+};
+pub use trust_root::{
+    ConfigMapKeyRef, ImageTrustRoot, ImageTrustRootSpec, ImageTrustRootStatus, SigstoreInstance, TufMirror,
+};
 
 /// The version part of `apiVersion`.
 pub const VERSION: &str = "v1alpha1";

@@ -3,7 +3,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::LabelSelector;
+use super::{AttestationRule, LabelSelector, SignatureRules};
 
 /// Rules for the images of a whole cluster.
 ///
@@ -25,7 +25,10 @@ use super::LabelSelector;
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("has(self.registries) || has(self.references)").message("the policy requires nothing: set registries or references"),
+    validation = Rule::new("!has(self.signatures) || self.signatures.authorities.all(authority, !has(authority.key) || !has(authority.key.secretRef) || has(authority.key.secretRef.__namespace__))").message("name the Secret's namespace in secretRef.namespace").field_path(".signatures"),
+    validation = Rule::new("!has(self.attestations) || self.attestations.all(rule, !has(rule.inlineAuthorities) || rule.inlineAuthorities.all(authority, !has(authority.key) || !has(authority.key.secretRef) || has(authority.key.secretRef.__namespace__)))").message("name the Secret's namespace in secretRef.namespace").field_path(".attestations"),
+    validation = Rule::new("has(self.registries) || has(self.references) || has(self.signatures) || has(self.attestations)").message("the policy requires nothing: set registries, references, signatures or attestations"),
+    validation = Rule::new("!has(self.attestations) || self.attestations.all(rule, !has(rule.authorities) || rule.authorities.all(name, has(self.signatures) && self.signatures.authorities.exists(authority, authority.name == name)))").message("an attestation names an authority that is not in signatures.authorities").field_path(".attestations"),
     validation = Rule::new("!has(self.enforceAfter) || self.action != 'Deny'").message("enforceAfter turns Warn or Audit into Deny: with action Deny it says nothing").field_path(".enforceAfter")
 )]
 pub struct ClusterImageAdmissionPolicySpec {
@@ -45,6 +48,14 @@ pub struct ClusterImageAdmissionPolicySpec {
     /// How images may be written. Absent: in any way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub references: Option<ReferenceRules>,
+    /// Who must have signed the image. Absent: nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signatures: Option<SignatureRules>,
+    /// Signed statements about the image that must be there, 1 to 16. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub attestations: Option<Vec<AttestationRule>>,
     /// What happens when a registry could not be asked. Absent: Deny.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_error: Option<ErrorRules>,
@@ -69,7 +80,10 @@ pub struct ClusterImageAdmissionPolicySpec {
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("has(self.registries) || has(self.references)").message("the policy requires nothing: set registries or references"),
+    validation = Rule::new("!has(self.signatures) || self.signatures.authorities.all(authority, !has(authority.key) || (!has(authority.key.file) && (!has(authority.key.secretRef) || !has(authority.key.secretRef.__namespace__))))").message("a team's policy reads Secrets of its own namespace: leave file and secretRef.namespace out").field_path(".signatures"),
+    validation = Rule::new("!has(self.attestations) || self.attestations.all(rule, !has(rule.inlineAuthorities) || rule.inlineAuthorities.all(authority, !has(authority.key) || (!has(authority.key.file) && (!has(authority.key.secretRef) || !has(authority.key.secretRef.__namespace__)))))").message("a team's policy reads Secrets of its own namespace: leave file and secretRef.namespace out").field_path(".attestations"),
+    validation = Rule::new("has(self.registries) || has(self.references) || has(self.signatures) || has(self.attestations)").message("the policy requires nothing: set registries, references, signatures or attestations"),
+    validation = Rule::new("!has(self.attestations) || self.attestations.all(rule, !has(rule.authorities) || rule.authorities.all(name, has(self.signatures) && self.signatures.authorities.exists(authority, authority.name == name)))").message("an attestation names an authority that is not in signatures.authorities").field_path(".attestations"),
     validation = Rule::new("!has(self.enforceAfter) || self.action != 'Deny'").message("enforceAfter turns Warn or Audit into Deny: with action Deny it says nothing").field_path(".enforceAfter")
 )]
 pub struct ImageAdmissionPolicySpec {
@@ -89,6 +103,14 @@ pub struct ImageAdmissionPolicySpec {
     /// How images may be written. Absent: in any way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub references: Option<ReferenceRules>,
+    /// Who must have signed the image. Absent: nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signatures: Option<SignatureRules>,
+    /// Signed statements about the image that must be there, 1 to 16. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub attestations: Option<Vec<AttestationRule>>,
     /// What happens when a registry could not be asked. Absent: Deny.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_error: Option<ErrorRules>,

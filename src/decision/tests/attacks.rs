@@ -117,12 +117,12 @@ fn a_namespace_that_nobody_knows_is_no_way_out_of_any_policy() {
 #[test]
 fn what_a_denial_says_does_not_tell_missing_from_forbidden() {
     let allow = policy(json!({"registries": {"allow": ["a.example/x"]}}));
-    let told = |error: ResolveError| {
+    let told = |error: RegistryError| {
         let scene = Scene { resolution: Resolution::Failed(error), ..Scene::default() };
         let decision = Decision { images: vec![scene.decide(std::slice::from_ref(&allow), "a.example/x:1")] };
         denial(&decision, Refusal { kind: "Pod", namespace: "team-a", name: "web", decision_id: "d-1" })
     };
-    assert_eq!(told(ResolveError::NotFound), told(ResolveError::Denied));
+    assert_eq!(told(RegistryError::NotFound), told(RegistryError::Denied));
     for error in failures() {
         let text = told(error);
         for secret in ["10.0.0.1", "two digests", "connection refused", "no answer"] {

@@ -46,7 +46,7 @@ fn a_denial_names_the_digest_once() {
 
 #[test]
 fn a_denial_without_a_digest_says_why_there_is_none() {
-    let told = |error: ResolveError| {
+    let told = |error: RegistryError| {
         let scene = Scene { resolution: Resolution::Failed(error), ..Scene::default() };
         let image = scene.decide(&[house_rules()], "registry.example.com/team/app:1");
         denial(&of_one(image), REFUSAL).split_once('\n').unwrap().1.to_owned()
@@ -298,7 +298,7 @@ fn a_warning_says_what_will_be_refused_and_from_when() {
 
     let excusing =
         policy(json!({"onError": {"action": "Warn"}, "registries": {"allow": ["registry.example.com/app"]}}));
-    let scene = Scene { resolution: Resolution::Failed(ResolveError::TimedOut), ..Scene::default() };
+    let scene = Scene { resolution: Resolution::Failed(RegistryError::TimedOut), ..Scene::default() };
     let excused = scene.decide(&[excusing], "registry.example.com/app:1");
     assert!(excused.allowed());
     assert_snapshot!(warnings(&of_one(excused)).join("\n"), @"image registry.example.com/app:1: policy ClusterImageAdmissionPolicy/house-rules, check Digest: RegistryTimedOut: found a registry that did not answer in time; wanted the image's digest; try again in a moment; if it stays, tell whoever runs the registry");

@@ -26,7 +26,7 @@ fn row(
     Row { rules, image, scene: Scene::default(), check, verdict, reason }
 }
 
-fn failed(error: ResolveError) -> Scene {
+fn failed(error: RegistryError) -> Scene {
     Scene { resolution: Resolution::Failed(error), ..Scene::default() }
 }
 
@@ -322,7 +322,7 @@ fn nobody_is_told_that_nobody_asked_where_another_check_refuses_already() {
 fn the_detail_of_a_failure_is_kept_for_the_log() {
     let rules = || policy(json!({"registries": {"allow": ["a.example/x"]}}));
     let decision =
-        failed(ResolveError::Unreachable("connection refused".to_owned())).decide(&[rules()], ALLOWED);
+        failed(RegistryError::Unreachable("connection refused".to_owned())).decide(&[rules()], ALLOWED);
     assert_eq!(decision.detail.as_deref(), Some("the registry cannot be reached: connection refused"));
     assert_eq!(Scene::default().decide(&[rules()], ALLOWED).detail, None);
 }

@@ -1,5 +1,6 @@
 //! Registries as Tidewaiter asks them: a real one, and one that does what a real one will not.
 
+mod attachments;
 mod hostile;
 mod real;
 
@@ -14,7 +15,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use tidewaiter::{
     decision::Decision,
-    evidence::ResolveError,
+    evidence::RegistryError,
     image::{Digest, ImageReference},
     policy::{self, PolicySet},
     registry::{Registries, RegistryEntry, RegistrySettings, Timeouts},
@@ -22,8 +23,8 @@ use tidewaiter::{
         ImageSlot, Ports, Question, ReviewSettings, Reviewer, Stage,
         credentials::{Credential, Keyring},
         ports::{
-            CacheAnswer, CacheObserver, Clock, Labels, LookupError, Namespaces, Policies, PullSecrets,
-            RegistryExchange, RegistryObserver, Resolver,
+            CacheAnswer, CacheName, CacheObserver, Clock, Labels, LookupError, Namespaces, NobodyLooks,
+            Policies, PullSecrets, RegistryExchange, RegistryObserver, Resolver,
         },
     },
 };
@@ -32,7 +33,7 @@ use tokio::runtime::Handle;
 /// The deadline where a test does not mean to reach it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-type Answer = Result<Digest, ResolveError>;
+type Answer = Result<Digest, RegistryError>;
 
 /// Settings with these registries in them.
 fn settings(registries: impl IntoIterator<Item = RegistryEntry>) -> RegistrySettings {
@@ -63,18 +64,19 @@ fn keyring(key: &str, user: &str, password: &str) -> Keyring {
 }
 
 /// The name of an error, with what tests want to know of it and nothing more.
-fn name(error: &ResolveError) -> String {
+fn name(error: &RegistryError) -> String {
     match error {
-        ResolveError::CredentialsUnavailable(_) => "CredentialsUnavailable".to_owned(),
-        ResolveError::Denied => "Denied".to_owned(),
-        ResolveError::Forbidden(_) => "Forbidden".to_owned(),
-        ResolveError::Malformed(_) => "Malformed".to_owned(),
-        ResolveError::NotFound => "NotFound".to_owned(),
-        ResolveError::Overloaded => "Overloaded".to_owned(),
-        ResolveError::Throttled { retry_after } => format!("Throttled({retry_after:?})"),
-        ResolveError::TimedOut => "TimedOut".to_owned(),
-        ResolveError::TooLarge { what, .. } => format!("TooLarge({what})"),
-        ResolveError::Unreachable(_) => "Unreachable".to_owned(),
+        RegistryError::CredentialsUnavailable(_) => "CredentialsUnavailable".to_owned(),
+        RegistryError::Denied => "Denied".to_owned(),
+        RegistryError::Forbidden(_) => "Forbidden".to_owned(),
+        RegistryError::Malformed(_) => "Malformed".to_owned(),
+        RegistryError::NotFound => "NotFound".to_owned(),
+        RegistryError::Overloaded => "Overloaded".to_owned(),
+        RegistryError::Throttled { retry_after } => format!("Throttled({retry_after:?})"),
+        RegistryError::TimedOut => "TimedOut".to_owned(),
+        RegistryError::TooLarge { what, .. } => format!("TooLarge({what})"),
+        RegistryError::TooMany { what, .. } => format!("TooMany({what})"),
+        RegistryError::Unreachable(_) => "Unreachable".to_owned(),
     }
 }
 
@@ -106,6 +108,8 @@ async fn review(
         namespaces: surroundings.clone(),
         pull_secrets: surroundings.clone(),
         resolver: witness.clone(),
+        attachments: Arc::new(NobodyLooks),
+        examiner: Arc::new(NobodyLooks),
         clock: surroundings,
         observer: Arc::new(Unobserved),
     };
@@ -192,7 +196,7 @@ impl Clock for Surroundings {
 struct Unobserved;
 
 impl CacheObserver for Unobserved {
-    fn tag_cache(&self, _: CacheAnswer) {}
+    fn cache(&self, _: CacheName, _: CacheAnswer) {}
 }
 
 impl RegistryObserver for Unobserved {

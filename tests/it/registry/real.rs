@@ -1,15 +1,16 @@
-//! The distribution project's registry, with and without accounts and TLS.
+//! The distribution project's registry, with and without accounts and TLS, and go-containerregistry's.
 
 use std::{fs, path::Path};
 
 use futures::future::join_all;
 use rstest::rstest;
-use tidewaiter::{evidence::ResolveError, registry::RegistryEntry, review::credentials::Keyring};
+use tidewaiter::{evidence::RegistryError, registry::RegistryEntry, review::credentials::Keyring};
 
 use super::{asking, keyring, name, plain, resolve, settings};
 use crate::support::{
     certs::Authority,
     process,
+    referrers::ReferrersRegistry,
     registry::{Access, Options, Registry},
 };
 
@@ -35,9 +36,24 @@ async fn a_tag_becomes_its_digest_by_head_alone(#[case] access: Access, #[case] 
         let answer = resolve(&ours, &format!("{host}/acme/app:{tag}"), &alice(&registry)).await;
         assert_eq!(answer, Ok(digest), "{}", registry.log());
     }
-    let wanted = ["1", "all"]
-        .map(|tag| statuses.iter().map(move |status| format!("HEAD /v2/acme/app/manifests/{tag} {status}")));
+    // What it wants to be shown is known from then on.
+    let wanted = [("1", statuses), ("all", &["200"])].map(|(tag, statuses)| {
+        statuses.iter().map(move |status| format!("HEAD /v2/acme/app/manifests/{tag} {status}"))
+    });
     let wanted: Vec<String> = wanted.into_iter().flatten().collect();
+    assert_eq!(registry.asked(wanted.len()).await, wanted);
+}
+
+#[tokio::test]
+async fn a_registry_with_the_referrers_api_is_asked_for_digests_as_others_are() {
+    let Some(registry) = ReferrersRegistry::start().await else { return };
+    let ours = asking(settings([registry.entry()]), Keyring::default());
+    let image = |tag: &str| format!("{}/acme/app:{tag}", registry.client().host());
+    let digest = registry.client().push("acme/app", "1").await;
+    assert_eq!(resolve(&ours, &image("1"), &Keyring::default()).await, Ok(digest), "{}", registry.log());
+    let missing = resolve(&ours, &image("2"), &Keyring::default()).await;
+    assert_eq!(missing, Err(RegistryError::NotFound));
+    let wanted = ["HEAD /v2/acme/app/manifests/1 200", "HEAD /v2/acme/app/manifests/2 404"];
     assert_eq!(registry.asked(wanted.len()).await, wanted);
 }
 
@@ -63,7 +79,7 @@ async fn what_is_missing_is_not_found(#[case] access: Access) {
     let ours = asking(settings([registry.entry()]), Keyring::default());
     for image in ["acme/app:2", "acme/nothing:1"] {
         let image = format!("{}/{image}", registry.host());
-        assert_eq!(resolve(&ours, &image, &alice(&registry)).await, Err(ResolveError::NotFound), "{image}");
+        assert_eq!(resolve(&ours, &image, &alice(&registry)).await, Err(RegistryError::NotFound), "{image}");
     }
 }
 
@@ -81,7 +97,7 @@ async fn whoever_has_no_right_password_is_denied(#[case] access: Access, #[case]
     // The same for what is there and for what is not: a denial tells nobody what there is.
     for tag in ["1", "2"] {
         let image = format!("{}/acme/app:{tag}", registry.host());
-        assert_eq!(resolve(&ours, &image, &keyring).await, Err(ResolveError::Denied), "{}", registry.log());
+        assert_eq!(resolve(&ours, &image, &keyring).await, Err(RegistryError::Denied), "{}", registry.log());
     }
     // Each try is a count against the account at registries that lock it.
     assert!(registry.asked(4).await.len() <= 8, "{:?}", registry.asked(4).await);
@@ -110,7 +126,7 @@ async fn one_token_serves_everybody_with_the_same_password_and_repository() {
     assert!(resolve(&ours, &format!("{}/acme/other:1", registry.host()), &alice).await.is_ok());
     let bob = registry.keyring("bob", "builder", "");
     assert!(resolve(&ours, &images[0].0, &bob).await.is_ok());
-    assert_eq!(resolve(&ours, &images[0].0, &Keyring::default()).await, Err(ResolveError::Denied));
+    assert_eq!(resolve(&ours, &images[0].0, &Keyring::default()).await, Err(RegistryError::Denied));
     assert_eq!(registry.tokens().unwrap().received().len(), 4);
 }
 
@@ -127,7 +143,7 @@ async fn the_pull_secret_of_one_repository_is_not_shown_for_another(#[case] acce
     let team = registry.keyring("alice", "wonderland", "team");
     for repository in ["team-b/app", "teammate"] {
         let image = format!("{}/{repository}:1", registry.host());
-        assert_eq!(resolve(&ours, &image, &team).await, Err(ResolveError::Denied));
+        assert_eq!(resolve(&ours, &image, &team).await, Err(RegistryError::Denied));
     }
     if let Some(tokens) = registry.tokens() {
         assert!(tokens.received().iter().all(|request| request.header("authorization").is_none()));
@@ -146,7 +162,7 @@ async fn the_operators_password_serves_where_the_objects_own_does_not() {
     }
     let elsewhere =
         asking(settings([registry.entry()]), keyring("registry.example.com", "alice", "wonderland"));
-    assert_eq!(resolve(&elsewhere, &image, &Keyring::default()).await, Err(ResolveError::Denied));
+    assert_eq!(resolve(&elsewhere, &image, &Keyring::default()).await, Err(RegistryError::Denied));
 }
 
 fn trusting(registry: &Registry, authority: &Authority, directory: &Path) -> RegistryEntry {
