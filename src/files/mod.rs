@@ -11,6 +11,6 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use documents::{Document, FileError, Place, parse, read};
+pub use documents::{Document, FileError, Place, parse, read, read_each};
 pub use policies::{FiledPolicy, PolicyFileError, read_policies};
 pub use watch::{PolicyDirectory, Reload};

@@ -30,7 +30,7 @@ pub enum PolicyFileError {
         /// The name.
         id: PolicyId,
         /// Where the first stands.
-        first: Place,
+        first: Box<Place>,
         /// Where the second stands.
         place: Place,
     },
@@ -72,7 +72,7 @@ pub fn read_policies(paths: &[PathBuf]) -> Result<Vec<FiledPolicy>, PolicyFileEr
         };
         let id = reading.policy.id().clone();
         if let Some(first) = places.insert(id.clone(), place.clone()) {
-            return Err(PolicyFileError::Twice { id, first, place });
+            return Err(PolicyFileError::Twice { id, first: first.into(), place });
         }
         policies.push(FiledPolicy { place, policy: Arc::new(reading.policy), warnings: reading.warnings });
     }
