@@ -4,6 +4,7 @@ use super::*;
 
 mod compiling;
 mod matching;
+mod trust_roots;
 mod unreadable;
 
 /// A cluster's policy with this `spec`.
