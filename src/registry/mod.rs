@@ -10,6 +10,7 @@ mod address;
 mod authorization;
 mod breaker;
 mod challenge;
+mod mirror;
 mod registries;
 mod resolve;
 mod settings;
@@ -18,5 +19,6 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
+pub use mirror::Mirrors;
 pub use registries::Registries;
 pub use settings::{RegistryEntry, RegistrySettings, SettingsError, Timeouts};
