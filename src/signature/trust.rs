@@ -69,6 +69,7 @@ impl Trusted {
 /// Certificate authorities, transparency logs and timestamp authorities that are trusted, each for its time.
 pub struct TrustRoot {
     verifier: Verifier,
+    digest: Digest,
 }
 
 /// Why a text is no trust root.
@@ -96,7 +97,13 @@ impl TrustRoot {
             return Err(wrong(&format!("it is longer than {ROOT_LIMIT} bytes")));
         }
         let root = TrustedRoot::from_json(json).map_err(|error| wrong(&error))?;
-        Ok(Self { verifier: Verifier::new(&root).map_err(|error| wrong(&error))? })
+        let verifier = Verifier::new(&root).map_err(|error| wrong(&error))?;
+        Ok(Self { verifier, digest: Digest::sha256(json.as_bytes()) })
+    }
+
+    /// The SHA-256 digest of the `trusted_root.json` that it was read from.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
     }
 
     /// Checks the log entry and the timestamps of what `key` signed. Says when that was.
