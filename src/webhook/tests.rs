@@ -171,7 +171,9 @@ async fn send(request: test::TestRequest) -> Sent {
     let told = Arc::new(Told::default());
     let reviewer = Arc::new(Reviewer::new(ports, ReviewSettings::default(), Handle::current()));
     let admission = Arc::new(Admission::new(reviewer, told.clone(), Handle::current()));
-    let app = test::init_service(App::new().configure(routes::configure(admission, told.clone()))).await;
+    let check = Arc::new(crate::trust::RootCheck);
+    let configure = routes::configure(admission, told.clone(), check);
+    let app = test::init_service(App::new().configure(configure)).await;
     let answer = test::call_service(&app, request.to_request()).await;
     let status = answer.status();
     let body = String::from_utf8(test::read_body(answer).await.to_vec()).unwrap();
