@@ -12,6 +12,7 @@ use crate::{
         CacheAnswer, CacheObserver, Clock, Labels, LookupError, Namespaces, Policies, RegistryExchange,
         RegistryObserver,
     },
+    trust::{Published, RefreshOutcome, TrustObserver},
 };
 
 /// Policies that stay as they are until others are put in their place.
@@ -99,4 +100,10 @@ impl CacheObserver for Unobserved {
 
 impl RegistryObserver for Unobserved {
     fn registry_request(&self, _: &RegistryExchange<'_>) {}
+}
+
+impl TrustObserver for Unobserved {
+    fn published(&self, _: &Published) {}
+
+    fn refreshed(&self, _: &str, _: RefreshOutcome) {}
 }
