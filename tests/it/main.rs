@@ -14,3 +14,4 @@ mod registry;
 mod serve;
 mod signatures;
 mod support;
+mod trust;

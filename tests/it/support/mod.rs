@@ -8,3 +8,4 @@ pub mod process;
 pub mod registry;
 pub mod tokens;
 pub mod tools;
+pub mod tuf;
