@@ -4,13 +4,15 @@ CARGO ?= cargo
 
 # The directory with the programs that the tests run against; builds what is missing. A recipe must not
 # write VAR="$$(…)" in front of a command: the shell would run the command even if the build failed.
-WITH_TOOLS = tools="$$(tests/tools/build)" && TIDEWAITER_TOOLS="$$tools"
+WITH_TOOLS = tools="$$(tests/tools/build $(TOOL_GROUPS))" && TIDEWAITER_TOOLS="$$tools"
+# Groups of further programs, for targets that need them.
+TOOL_GROUPS =
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint deny crds bench bench-quick play tools clean-tools
+.PHONY: help demo test test-sigstore lint deny crds bench bench-quick play tools clean-tools
 
 help: ## List the tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## See the whole product at work on this machine: no cluster, no network
 	@$(CARGO) build --locked
@@ -18,6 +20,10 @@ demo: ## See the whole product at work on this machine: no cluster, no network
 
 test: ## Run every test, those against a real API server included
 	@$(WITH_TOOLS) TIDEWAITER_REQUIRE_TOOLS=1 $(CARGO) test --locked
+
+test-sigstore: TOOL_GROUPS = sigstore
+test-sigstore: ## Run the tests against a private Sigstore, which needs more programs than `make test`
+	@$(WITH_TOOLS) TIDEWAITER_REQUIRE_TOOLS="1 sigstore" $(CARGO) test --locked --test it -- sigstore::
 
 lint: ## Check formatting, lints and documentation; a warning is a failure
 	$(CARGO) fmt --check

@@ -28,7 +28,10 @@ use tidewaiter::{
     review::{
         Ports, ReviewSettings, Reviewer,
         credentials::Credential,
-        ports::{CacheAnswer, CacheObserver, Clock, Labels, LookupError, Namespaces, Policies, Resolver},
+        ports::{
+            CacheAnswer, CacheName, CacheObserver, Clock, Labels, LookupError, Namespaces, NobodyLooks,
+            Policies, Resolver,
+        },
     },
     trust::RootCheck,
     webhook::{
@@ -88,7 +91,7 @@ impl Clock for Still {
 }
 
 impl CacheObserver for Still {
-    fn tag_cache(&self, _: CacheAnswer) {}
+    fn cache(&self, _: CacheName, _: CacheAnswer) {}
 }
 
 impl Reporter for Still {
@@ -255,6 +258,8 @@ fn reviewer(still: &Arc<Still>) -> Reviewer {
         namespaces: still.clone(),
         pull_secrets: Arc::new(NoPullSecrets),
         resolver: still.clone(),
+        attachments: Arc::new(NobodyLooks),
+        examiner: Arc::new(NobodyLooks),
         clock: still.clone(),
         observer: still.clone(),
     };

@@ -7,6 +7,7 @@ mod check;
 mod completions;
 mod crds;
 mod demo;
+mod inspect;
 mod ports;
 mod report;
 mod serve;
@@ -32,6 +33,7 @@ const START: &str = "\
 Start here:
   tidewaiter demo                                       see it at work: no cluster, no network
   tidewaiter check --policies policies/ -f manifests/   judge manifests before they bite
+  tidewaiter inspect IMAGE                              see who signed an image, and what a policy could demand
   tidewaiter crds | kubectl apply -f -                  teach a cluster the resources
   tidewaiter serve --help                               run the webhook";
 
@@ -41,6 +43,7 @@ enum Command {
     Check(check::Args),
     Crds(crds::Args),
     Demo(demo::Args),
+    Inspect(Box<inspect::Args>),
     Completions(completions::Args),
 }
 
@@ -52,6 +55,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Crds(args) => crds::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Completions(args) => completions::run(&args),
     };
     ended.unwrap_or_else(|error| {

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use crate::{
     policy::PolicySet,
     review::ports::{
-        CacheAnswer, CacheObserver, Clock, Labels, LookupError, Namespaces, Policies, RegistryExchange,
-        RegistryObserver,
+        CacheAnswer, CacheName, CacheObserver, Clock, Labels, LookupError, Namespaces, Policies,
+        RegistryExchange, RegistryObserver,
     },
     trust::{Published, RefreshOutcome, TrustObserver},
 };
@@ -95,7 +95,7 @@ impl Clock for SystemClock {
 pub struct Unobserved;
 
 impl CacheObserver for Unobserved {
-    fn tag_cache(&self, _: CacheAnswer) {}
+    fn cache(&self, _: CacheName, _: CacheAnswer) {}
 }
 
 impl RegistryObserver for Unobserved {

@@ -9,7 +9,7 @@ use crate::{
     policy::PolicySet,
     review::{
         Stage,
-        ports::{CacheAnswer, CacheObserver, RegistryExchange, RegistryObserver},
+        ports::{CacheAnswer, CacheName, CacheObserver, RegistryExchange, RegistryObserver},
     },
     telemetry::{DecisionLog, DecisionRecord, ImageRecord, Metrics, ResultRecord, ReviewSample, TrustSample},
     trust::{Published, RefreshOutcome, TrustObserver},
@@ -119,13 +119,13 @@ fn result(result: &CheckResult) -> ResultRecord<'_> {
 }
 
 impl CacheObserver for Telemetry {
-    fn tag_cache(&self, answer: CacheAnswer) {
+    fn cache(&self, name: CacheName, answer: CacheAnswer) {
         let answer = match answer {
             CacheAnswer::Hit => "hit",
             CacheAnswer::Shared => "shared",
             CacheAnswer::Miss => "miss",
         };
-        self.metrics.cache_request("tag", answer);
+        self.metrics.cache_request(name.as_str(), answer);
     }
 }
 

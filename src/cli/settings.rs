@@ -20,6 +20,8 @@ use crate::{
 
 /// The longest that a tag may be believed without asking again, in seconds.
 const LONGEST_TAG_CACHE: u64 = 3600;
+/// The longest that signatures may be remembered without looking again, in seconds: a day.
+const LONGEST_EVIDENCE_CACHE: u64 = 86_400;
 
 /// Where a Pod finds the name of its own namespace (Kubernetes, "Accessing the API from a Pod").
 const OWN_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -67,6 +69,7 @@ struct SettingsFile {
     workloads: Workloads,
     image_pull_secrets: ImagePullSecrets,
     tag_cache_seconds: Option<u64>,
+    evidence_cache_seconds: Option<u64>,
     docker_config: Option<PathBuf>,
     registries: Vec<RegistryEntry>,
     cluster_ranges: Vec<IpNet>,
@@ -107,6 +110,13 @@ impl Settings {
         if let Some(seconds) = file.tag_cache_seconds {
             anyhow::ensure!(seconds <= LONGEST_TAG_CACHE, "tagCacheSeconds: wanted 0 to {LONGEST_TAG_CACHE}");
             review.tag_cache = Duration::from_secs(seconds);
+        }
+        if let Some(seconds) = file.evidence_cache_seconds {
+            anyhow::ensure!(
+                seconds <= LONGEST_EVIDENCE_CACHE,
+                "evidenceCacheSeconds: wanted 0 to {LONGEST_EVIDENCE_CACHE}"
+            );
+            review.evidence_cache = Duration::from_secs(seconds);
         }
         let operator = match &file.docker_config {
             None => Keyring::default(),
@@ -162,6 +172,11 @@ impl Settings {
         self.registries.registries.iter().map(|entry| entry.host.clone())
     }
 
+    /// The registries as these settings have them.
+    pub fn registries(&self, observer: Arc<dyn RegistryObserver>) -> anyhow::Result<Registries> {
+        Ok(Registries::new(self.registries.clone(), self.operator.clone(), observer)?)
+    }
+
     /// A reviewer by these settings. Look-ups run on `runtime`.
     pub fn reviewer(
         &self,
@@ -169,12 +184,12 @@ impl Settings {
         observer: Arc<impl CacheObserver + RegistryObserver>,
         runtime: &Handle,
     ) -> anyhow::Result<Reviewer> {
-        let registries = Registries::new(self.registries.clone(), self.operator.clone(), observer.clone())?;
+        let registries = Arc::new(self.registries(observer.clone())?);
         let Surroundings { policies, namespaces, pull_secrets, clock, trust } = surroundings;
-        // The reviewer has no place for it yet.
-        let _examiner = Arc::new(Examination::new(trust));
-        let resolver = Arc::new(registries);
-        let ports = Ports { policies, namespaces, pull_secrets, resolver, clock, observer };
+        let (resolver, attachments) = (registries.clone(), registries);
+        let examiner = Arc::new(Examination::new(trust));
+        let ports =
+            Ports { policies, namespaces, pull_secrets, resolver, attachments, examiner, clock, observer };
         Ok(Reviewer::new(ports, self.review, runtime.clone()))
     }
 }

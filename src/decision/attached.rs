@@ -22,7 +22,6 @@ const STORIES: usize = 4;
 pub struct Judgement {
     verdicts: Vec<Verdict>,
     detail: Option<String>,
-    changes_with_time: bool,
 }
 
 impl Judgement {
@@ -39,11 +38,6 @@ impl Judgement {
     /// Whether we could look at everything: what nobody has seen is not to be remembered.
     pub fn is_conclusive(&self) -> bool {
         !self.verdicts.iter().any(|verdict| matches!(verdict, Verdict::Indeterminate(_)))
-    }
-
-    /// Whether a condition asks for the time, so that the judgement may change with nothing else.
-    pub fn changes_with_time(&self) -> bool {
-        self.changes_with_time
     }
 
     /// What kept us from looking, in words for the log and never for the requester.
@@ -68,18 +62,12 @@ pub fn judge_attached(
         Requirement::Attestation(requirement) => case.attestation(requirement),
         _ => Verdict::Satisfied,
     });
-    let changes_with_time = policy.requirements().iter().any(|requirement| match requirement {
-        Requirement::Attestation(requirement) => {
-            requirement.conditions.iter().any(crate::policy::Condition::depends_on_time)
-        }
-        _ => false,
-    });
     let detail = evidence.iter().find_map(|evidence| match evidence {
         AuthorityEvidence::Unseen(error) => Some(error.to_string()),
         AuthorityEvidence::Unusable(error) => Some(error.to_string()),
         AuthorityEvidence::Seen { .. } => None,
     });
-    Judgement { verdicts: verdicts.collect(), detail, changes_with_time }
+    Judgement { verdicts: verdicts.collect(), detail }
 }
 
 /// Everything that is known when one image's signatures are judged.

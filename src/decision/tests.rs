@@ -5,15 +5,17 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    evidence::{Evidence, RegistryError, Resolution},
+    evidence::{Evidence, RegistryError, Resolution, Verified},
     image::{Digest, ImageReference},
     policy::{self, Action, NamespaceLabels, Policy, PolicySet, Subject},
 };
 
 mod attacks;
+mod beside;
 mod fields;
 mod laws;
 mod messages;
+mod signatures;
 mod table;
 
 type Labels = BTreeMap<String, String>;
@@ -60,6 +62,8 @@ struct Scene {
     namespace_labels: Option<Labels>,
     object_labels: Labels,
     resolution: Resolution,
+    /// What is signed beside the image, in its own repository.
+    beside: Result<Vec<Verified>, RegistryError>,
     settings: Settings,
 }
 
@@ -69,6 +73,7 @@ impl Default for Scene {
             namespace_labels: Some(labels(&[("env", "prod")])),
             object_labels: Labels::new(),
             resolution: Resolution::Resolved(digest('a')),
+            beside: Ok(Vec::new()),
             settings: settings(),
         }
     }
@@ -99,7 +104,15 @@ impl Scene {
         let subject = self.subject();
         let matching = set.matching(&subject, reference.as_ref().ok());
         let question = ImageQuestion { pointer, image, reference: &reference, evidence: &evidence };
-        decide_image(question, &matching, &subject, self.settings, now())
+        let judgements: Vec<Option<Arc<Judgement>>> = matching
+            .iter()
+            .map(|policy| {
+                let (digest, image) = (evidence.resolution.digest()?, reference.as_ref().ok()?);
+                policy.attached()?;
+                Some(Arc::new(self.judged(policy, image, digest)))
+            })
+            .collect();
+        decide_image(question, &matching, &judgements, &subject, self.settings, now())
     }
 }
 

@@ -184,6 +184,14 @@ impl Policy {
         &self.requirements
     }
 
+    /// Whether a condition asks for the time, so that what was found out may change with nothing else.
+    pub fn changes_with_time(&self) -> bool {
+        self.requirements.iter().any(|requirement| match requirement {
+            Requirement::Attestation(rule) => rule.conditions.iter().any(super::Condition::depends_on_time),
+            _ => false,
+        })
+    }
+
     /// What the policy makes of a registry that could not be asked.
     pub fn on_error(&self) -> OnError {
         self.on_error

@@ -4,6 +4,7 @@ use super::*;
 
 mod compiling;
 mod matching;
+mod signatures;
 mod trust_roots;
 mod unreadable;
 
@@ -49,7 +50,10 @@ fn troubles(document: &Value) -> String {
 fn with(mut document: Value, path: &str, value: Value) -> Value {
     let mut place = &mut document;
     for key in path.split('/').skip(1) {
-        place = &mut place[key];
+        place = match key.parse::<usize>() {
+            Ok(at) if place.is_array() => &mut place[at],
+            _ => &mut place[key],
+        };
     }
     *place = value;
     document

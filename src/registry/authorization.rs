@@ -94,25 +94,31 @@ impl Tokens {
     /// knows, or where that cannot be had; the registry then says what it wants.
     pub(super) async fn expected(&self, visit: Visit<'_>) -> Option<Authorization> {
         let challenge = self.challenges.get(visit.endpoint.host())?;
-        let authorization = self.answer(visit, &challenge, false).await.ok()?;
-        Some(Authorization { remembered: true, ..authorization })
+        self.answer(visit, &challenge, None).await.ok()
     }
 
     /// What to show the registry after it answered 401 with these `headers`.
     ///
-    /// Without a credential a token server is asked for an anonymous token. `afresh` does not take what
-    /// is remembered. [`RegistryError::Denied`] where there is nothing that we could show.
+    /// Without a credential a token server is asked for an anonymous token. `refused` is what was shown in
+    /// vain, and is not answered with again. [`RegistryError::Denied`] where there is nothing that we could
+    /// show.
     pub(super) async fn authorize(
         &self,
         visit: Visit<'_>,
         headers: &HeaderMap,
-        afresh: bool,
+        refused: Option<&Authorization>,
     ) -> Result<Authorization, RegistryError> {
         let challenges = headers.get_all(header::WWW_AUTHENTICATE).into_iter();
         let found: Vec<_> = challenges.filter_map(|value| challenge::parse(value.to_str().ok()?)).collect();
         let bearer = found.iter().find(|challenge| matches!(challenge, Challenge::Bearer { .. }));
         let challenge = bearer.or(found.first()).ok_or(RegistryError::Denied)?;
-        let authorization = self.answer(visit, challenge, afresh).await?;
+        // What is fresh, and refused although it is what the registry wants, will be refused again.
+        let known = self.challenges.get(visit.endpoint.host());
+        if refused.is_some_and(|refused| !refused.remembered) && known.as_ref() == Some(challenge) {
+            return Err(RegistryError::Denied);
+        }
+        let refused = refused.map(|refused| &refused.header);
+        let authorization = self.answer(visit, challenge, refused).await?;
         self.challenges.insert(visit.endpoint.host().to_owned(), challenge.clone());
         Ok(authorization)
     }
@@ -122,7 +128,7 @@ impl Tokens {
         &self,
         visit: Visit<'_>,
         challenge: &Challenge,
-        afresh: bool,
+        refused: Option<&HeaderValue>,
     ) -> Result<Authorization, RegistryError> {
         let Visit { endpoint, repository, credential, .. } = visit;
         let (realm, service) = match challenge {
@@ -145,7 +151,7 @@ impl Tokens {
         // Whoever comes while the token is under way waits here.
         let mut slot = slot.lock().await;
         if let Some(answer) = slot.as_ref().filter(|answer| Instant::now() < answer.until)
-            && !(afresh && answer.header.is_ok())
+            && refused.is_none_or(|refused| answer.header.as_ref() != Ok(refused))
         {
             return answer.header.clone().map(|header| Authorization { header, remembered: true });
         }

@@ -6,21 +6,13 @@ use url::Url;
 use super::{
     RegistrySettings, SettingsError,
     authorization::{Authorization, Tokens, Visit},
+    manifest::MEDIA_TYPES,
     transport::{Class, Reply, Request, Transport},
 };
 use crate::{
     evidence::RegistryError,
     review::{credentials::Keyring, ports::RegistryObserver},
 };
-
-/// What a digest may stand for: manifests and indexes (OCI image-spec 1.1; Docker's schema 2). Not
-/// Docker's schema 1, whose digest says nothing about what a runtime makes of it.
-pub(super) const MEDIA_TYPES: [&str; 4] = [
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-];
 
 /// Asks registries which digest a tag stands for, and what was published beside an image.
 pub struct Registries {
@@ -65,21 +57,21 @@ impl Registries {
             Request { class, method, url, accept, authorization, limit }
         };
         let mut shown = self.tokens.expected(visit).await;
+        let mut told = false;
         loop {
-            let header = shown.as_ref().map(|authorization| authorization.header.clone());
             let reply = transport.ask(endpoint, request(shown.clone()), deadline).await?;
             if reply.status != StatusCode::UNAUTHORIZED || !reply.own {
                 return answered(reply);
             }
-            // What is fresh and refused will not be taken the next time either.
-            if shown.as_ref().is_some_and(|authorization| !authorization.remembered) {
+            // A registry that wants something else each time gets what it wants once.
+            if told && shown.as_ref().is_some_and(|authorization| !authorization.remembered) {
                 return Err(RegistryError::Denied);
             }
-            let next = self.tokens.authorize(visit, &reply.headers, header.is_some()).await?;
-            if header.as_ref() == Some(&next.header) {
+            let next = self.tokens.authorize(visit, &reply.headers, shown.as_ref()).await?;
+            if shown.as_ref().is_some_and(|shown| shown.header == next.header) {
                 return Err(RegistryError::Denied);
             }
-            shown = Some(next);
+            (shown, told) = (Some(next), true);
         }
     }
 }

@@ -398,7 +398,8 @@ impl Class {
         }
     }
 
-    fn body(self) -> &'static str {
+    /// What its answers are, in words.
+    pub(super) fn body(self) -> &'static str {
         match self {
             Self::Blob => "blob",
             Self::Manifest | Self::Resolve => "manifest",

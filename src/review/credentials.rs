@@ -241,6 +241,11 @@ impl CredentialClass {
         class.copy_from_slice(hash.finish().as_ref());
         Self(class)
     }
+
+    /// Its hash.
+    pub(super) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@
 pub mod credentials;
 mod digests;
 pub mod documents;
+mod judgements;
+mod lookups;
 mod object;
 pub mod ports;
 mod reviewer;

@@ -4,7 +4,7 @@ mod trust;
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt as _, ready};
 use jiff::Timestamp;
 
 use super::credentials::{Credential, Keyring};
@@ -66,6 +66,39 @@ pub trait Examiner: Send + Sync + 'static {
     ) -> Vec<AuthorityEvidence>;
 }
 
+/// Where no policy looks at anything beside an image. One that does all the same hears that nobody could
+/// look, which is never a pass.
+pub struct NobodyLooks;
+
+impl Attachments for NobodyLooks {
+    fn beside<'a>(
+        &'a self,
+        _: &'a Repository,
+        _: &'a Digest,
+        _: Attached,
+        _: &'a [Credential],
+        _: Instant,
+    ) -> BoxFuture<'a, Result<Vec<Candidate>, RegistryError>> {
+        ready(Err(RegistryError::Unreachable("nobody looks beside images here".to_owned()))).boxed()
+    }
+}
+
+impl Examiner for NobodyLooks {
+    fn trust_version(&self) -> u64 {
+        0
+    }
+
+    fn examine(
+        &self,
+        authorities: &[Authority],
+        _: &[Result<Arc<[Candidate]>, RegistryError>],
+        _: &Digest,
+    ) -> Vec<AuthorityEvidence> {
+        let unseen = RegistryError::Unreachable("nobody looks beside images here".to_owned());
+        vec![AuthorityEvidence::Unseen(unseen); authorities.len()]
+    }
+}
+
 /// The policies in force now.
 pub trait Policies: Send + Sync + 'static {
     /// The current set: cheap, never waits, replaced as a whole when a policy changes.
@@ -106,8 +139,30 @@ pub trait Clock: Send + Sync + 'static {
 
 /// Hears what a review's cache was asked, for metrics.
 pub trait CacheObserver: Send + Sync + 'static {
-    /// The tag cache was asked for the digest of one reference.
-    fn tag_cache(&self, answer: CacheAnswer);
+    /// A cache was asked one question.
+    fn cache(&self, name: CacheName, answer: CacheAnswer);
+}
+
+/// Which cache.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CacheName {
+    /// What stands beside an image.
+    Attachments,
+    /// What a policy makes of what stands beside an image.
+    Judgement,
+    /// Which digest a tag stands for.
+    Tag,
+}
+
+impl CacheName {
+    /// The name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Attachments => "attachments",
+            Self::Judgement => "judgement",
+            Self::Tag => "tag",
+        }
+    }
 }
 
 /// What a cache had to say.

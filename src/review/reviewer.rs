@@ -9,16 +9,19 @@ use serde::Deserialize;
 use tokio::runtime::Handle;
 
 use super::{
-    credentials::Keyring,
     digests::{Digests, Key},
-    ports::{CacheObserver, Clock, Labels, LookupError, Namespaces, Policies, PullSecrets, Resolver},
+    judgements::{Judgements, Matter},
+    ports::{
+        Attachments, CacheObserver, Clock, Examiner, Labels, LookupError, Namespaces, Policies, PullSecrets,
+        Resolver,
+    },
 };
 use crate::{
     decision::{
-        Decision, DigestDemand, IMAGES_LIMIT, ImageDecision, ImageQuestion, Settings, Unmatched,
+        Decision, DigestDemand, IMAGES_LIMIT, ImageDecision, ImageQuestion, Judgement, Settings, Unmatched,
         decide_image, refuse_too_many, refuses_unseen,
     },
-    evidence::{Evidence, RegistryError, Resolution},
+    evidence::{Attached, Evidence, RegistryError, Resolution},
     image::{Digest, ImageReference, ReferenceError},
     policy::{Action, LabelSource, NamespaceLabels, Policy, PolicySet, Subject},
 };
@@ -56,6 +59,8 @@ pub struct ReviewSettings {
     pub workloads: Workloads,
     /// How long a tag is believed to stand for the digest that the registry named.
     pub tag_cache: Duration,
+    /// How long signatures and attestations are remembered that a policy was satisfied with.
+    pub evidence_cache: Duration,
 }
 
 impl Default for ReviewSettings {
@@ -65,6 +70,7 @@ impl Default for ReviewSettings {
             unmatched_images: Unmatched::default(),
             workloads: Workloads::default(),
             tag_cache: Duration::from_secs(30),
+            evidence_cache: Duration::from_secs(3600),
         }
     }
 }
@@ -113,6 +119,7 @@ pub struct Reviewer {
     pull_secrets: Arc<dyn PullSecrets>,
     clock: Arc<dyn Clock>,
     digests: Digests,
+    judgements: Judgements,
     settings: ReviewSettings,
 }
 
@@ -124,8 +131,12 @@ pub struct Ports {
     pub namespaces: Arc<dyn Namespaces>,
     /// The credentials that objects bring.
     pub pull_secrets: Arc<dyn PullSecrets>,
-    /// The registries.
+    /// The registries, for digests.
     pub resolver: Arc<dyn Resolver>,
+    /// The registries, for signatures and attestations.
+    pub attachments: Arc<dyn Attachments>,
+    /// Who checks signatures and attestations.
+    pub examiner: Arc<dyn Examiner>,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
     /// Hears of the cache.
@@ -147,6 +158,8 @@ struct PlannedImage<'a> {
     matching: Vec<&'a Arc<Policy>>,
     /// None where somebody must be asked for the digest.
     settled: Option<Resolution>,
+    /// Whether a policy refuses the image whatever anybody outside says.
+    refused: bool,
 }
 
 impl PlannedImage<'_> {
@@ -154,17 +167,60 @@ impl PlannedImage<'_> {
     fn open(&self) -> Option<&ImageReference> {
         self.reference.as_ref().ok().filter(|_| self.settled.is_none())
     }
+
+    /// Whether a registry must be asked about the image, which may want to see a pull secret.
+    fn needs_credentials(&self) -> bool {
+        self.open().is_some() || self.attached().is_some()
+    }
+
+    /// What must be seen beside the image once its digest is known: all that any of its policies wants.
+    fn attached(&self) -> Option<Attached> {
+        if self.refused || self.reference.is_err() {
+            return None;
+        }
+        let wanted = self.matching.iter().filter_map(|policy| policy.attached());
+        wanted.reduce(|all, one| Attached {
+            signatures: all.signatures || one.signatures,
+            attestations: all.attestations || one.attestations,
+        })
+    }
+
+    /// The image under each policy that looks beside it, at the policy's place.
+    fn matters(&self, digest: &Digest) -> impl Iterator<Item = Option<Matter>> {
+        let wanted = self.attached();
+        self.matching.iter().map(move |policy| {
+            let (Some(wanted), Ok(image), Some(_)) = (wanted, &self.reference, policy.attached()) else {
+                return None;
+            };
+            let (policy, image, digest) = (Arc::clone(policy), image.clone(), digest.clone());
+            Some(Matter { policy, image, digest, wanted })
+        })
+    }
+}
+
+/// What is known of one image: its evidence, and what each policy makes of what stands beside it.
+struct Known {
+    evidence: Evidence,
+    judgements: Vec<Option<Arc<Judgement>>>,
 }
 
 impl Reviewer {
     /// Look-ups run on `runtime` and outlive the review that began them.
     pub fn new(ports: Ports, settings: ReviewSettings, runtime: Handle) -> Self {
+        let judgements = Judgements::new(
+            (ports.attachments, ports.examiner),
+            ports.clock.clone(),
+            ports.observer.clone(),
+            runtime.clone(),
+            settings.evidence_cache,
+        );
         Self {
             policies: ports.policies,
             namespaces: ports.namespaces,
             pull_secrets: ports.pull_secrets,
             clock: ports.clock,
             digests: Digests::new(ports.resolver, ports.observer, runtime, settings.tag_cache),
+            judgements,
             settings,
         }
     }
@@ -185,29 +241,45 @@ impl Reviewer {
             false => Arc::default(),
         };
         let plan = self.plan(question, &policies, NamespaceLabels::Known(&labels));
-        let mut keyring: Option<Arc<Keyring>> = None;
-        let mut evidence = Vec::with_capacity(plan.images.len());
-        let mut hits = 0;
+        let needed = plan.images.iter().any(PlannedImage::needs_credentials);
+        let keyring = match needed {
+            true => {
+                let Question { namespace, service_account, pull_secrets, .. } = *question;
+                self.pull_secrets.known(namespace, service_account, pull_secrets)?
+            }
+            false => Arc::default(),
+        };
+        let mut known = Vec::with_capacity(plan.images.len());
+        let (mut tags, mut judged) = (0, 0);
         for planned in &plan.images {
             let resolution = match planned.open() {
                 Some(image) => {
-                    let keyring = match &mut keyring {
-                        Some(keyring) => keyring,
-                        empty => empty.insert(self.pull_secrets.known(
-                            question.namespace,
-                            question.service_account,
-                            question.pull_secrets,
-                        )?),
-                    };
-                    hits += 1;
+                    tags += 1;
                     resolution(self.digests.known(&Key::new(image, &keyring.lookup(image)))?)
                 }
                 None => planned.settled.clone().unwrap_or(Resolution::NotAsked),
             };
-            evidence.push(Evidence { resolution });
+            let mut judgements = Vec::new();
+            if let (Some(digest), Some(_), Ok(image)) =
+                (resolution.digest(), planned.attached(), &planned.reference)
+            {
+                judgements.reserve(planned.matching.len());
+                for policy in &planned.matching {
+                    judgements.push(match policy.attached() {
+                        Some(_) => {
+                            judged += 1;
+                            let key = self.judgements.key(policy, image, digest, &keyring);
+                            Some(self.judgements.known(&key)?)
+                        }
+                        None => None,
+                    });
+                }
+            }
+            known.push(Known { evidence: Evidence { resolution }, judgements });
         }
-        self.digests.observe_hits(hits);
-        Some(plan.decide(&evidence))
+        self.digests.observe_hits(tags);
+        self.judgements.observe_hits(judged);
+        Some(plan.decide(&known))
     }
 
     /// Decides, asking whom it must. Answers at `deadline` at the latest: what is not known by then
@@ -223,8 +295,8 @@ impl Reviewer {
         };
         let labels = labels.as_deref().map_or(NamespaceLabels::Unknown, NamespaceLabels::Known);
         let plan = self.plan(question, &policies, labels);
-        let evidence = self.gather(question, &plan, deadline).await;
-        plan.decide(&evidence)
+        let known = self.gather(question, &plan, deadline).await;
+        plan.decide(&known)
     }
 
     /// The digests to be written into the object: by place in [`Question::images`], for each image that
@@ -284,19 +356,18 @@ impl Reviewer {
             let reference = slot.image.parse::<ImageReference>();
             let matching = policies.matching(&subject, reference.as_ref().ok());
             // A "no" that needs no network costs none.
+            let refused = reference
+                .as_ref()
+                .is_ok_and(|image| refuses_unseen(image, &matching, &subject, settings, now));
             let settled = match &reference {
                 Err(_) => Some(Resolution::NotAsked),
                 Ok(image) => match image.digest() {
                     Some(digest) => Some(Resolution::Pinned(digest.clone())),
-                    None if matching.is_empty()
-                        || refuses_unseen(image, &matching, &subject, settings, now) =>
-                    {
-                        Some(Resolution::NotAsked)
-                    }
+                    None if matching.is_empty() || refused => Some(Resolution::NotAsked),
                     None => None,
                 },
             };
-            PlannedImage { slot: *slot, reference, matching, settled }
+            PlannedImage { slot: *slot, reference, matching, settled, refused }
         });
         Plan { subject, images: images.collect(), settings, now }
     }
@@ -308,39 +379,50 @@ impl Reviewer {
         before(deadline, self.namespaces.fetch(namespace)).await.ok()
     }
 
-    async fn gather(&self, question: &Question<'_>, plan: &Plan<'_>, deadline: Instant) -> Vec<Evidence> {
+    async fn gather(&self, question: &Question<'_>, plan: &Plan<'_>, deadline: Instant) -> Vec<Known> {
         let Question { namespace, service_account, pull_secrets, .. } = *question;
-        let keyring = match plan.images.iter().any(|planned| planned.open().is_some()) {
+        let keyring = match plan.images.iter().any(PlannedImage::needs_credentials) {
             true => {
                 before(deadline, self.pull_secrets.keyring(namespace, service_account, pull_secrets)).await
             }
             false => Ok(Arc::default()),
         };
-        let keyring = &keyring;
+        let keyring = &keyring.map_err(|error| RegistryError::CredentialsUnavailable(error.to_string()));
         join_all(plan.images.iter().map(|planned| async move {
             let resolution = match (planned.open(), keyring) {
                 (None, _) => planned.settled.clone().unwrap_or(Resolution::NotAsked),
-                (Some(_), Err(error)) => {
-                    Resolution::Failed(RegistryError::CredentialsUnavailable(error.to_string()))
-                }
+                (Some(_), Err(error)) => Resolution::Failed(error.clone()),
                 (Some(image), Ok(keyring)) => {
                     let credentials = keyring.lookup(image);
                     let key = Key::new(image, &credentials);
                     resolution(self.digests.find(key, credentials, namespace, deadline).await)
                 }
             };
-            Evidence { resolution }
+            let judgements = match resolution.digest() {
+                Some(digest) => {
+                    let judging = planned.matters(digest).map(|matter| async move {
+                        let matter = matter?;
+                        Some(match keyring {
+                            Ok(keyring) => self.judgements.find(matter, keyring, namespace, deadline).await,
+                            Err(error) => self.judgements.unseen(&matter, error),
+                        })
+                    });
+                    join_all(judging).await
+                }
+                None => Vec::new(),
+            };
+            Known { evidence: Evidence { resolution }, judgements }
         }))
         .await
     }
 }
 
 impl Plan<'_> {
-    fn decide(&self, evidence: &[Evidence]) -> Decision {
-        let images = self.images.iter().zip(evidence).map(|(planned, evidence)| {
+    fn decide(&self, known: &[Known]) -> Decision {
+        let images = self.images.iter().zip(known).map(|(planned, Known { evidence, judgements })| {
             let PlannedImage { slot, reference, matching, .. } = planned;
             let question = ImageQuestion { pointer: slot.pointer, image: slot.image, reference, evidence };
-            decide_image(question, matching, &[], &self.subject, self.settings, self.now)
+            decide_image(question, matching, judgements, &self.subject, self.settings, self.now)
         });
         Decision { images: images.collect() }
     }

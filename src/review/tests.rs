@@ -1,8 +1,8 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -17,17 +17,23 @@ use super::{
     DigestPinning, ImageSlot, Ports, Question, ReviewSettings, Reviewer, Stage, Workloads,
     credentials::{Credential, Keyring},
     ports::{
-        CacheAnswer, CacheObserver, Clock, Labels, LookupError, Namespaces, Policies, PullSecrets, Resolver,
+        Attachments, CacheAnswer, CacheName, CacheObserver, Clock, Examiner, Labels, LookupError, Namespaces,
+        Policies, PullSecrets, Resolver,
     },
 };
 use crate::{
-    decision::Decision,
-    evidence::RegistryError,
-    image::{Digest, ImageReference},
-    policy::{self, PolicySet},
+    decision::{Check, Decision, Reason, Verdict},
+    evidence::{
+        Attached, AuthorityEvidence, Candidate, Claim, KeyFingerprint, Material, RegistryError, Signer,
+        Verified,
+    },
+    image::{Digest, ImageReference, Repository},
+    policy::{self, Authority, PolicySet},
 };
 
 const IMAGE: &str = "registry.example.com/shop/web:1";
+/// The state of keys and roots in which whoever examines panics.
+const PANICS: u64 = 13;
 
 /// Everything outside the process, and how often the registry was asked.
 struct World {
@@ -35,6 +41,11 @@ struct World {
     answer: Option<Result<Digest, RegistryError>>,
     namespace: Option<Labels>,
     asked: AtomicUsize,
+    /// What the registry says stands beside every image; none waits for ever.
+    beside: Mutex<Option<Result<Vec<Candidate>, RegistryError>>>,
+    looked: AtomicUsize,
+    examined: AtomicUsize,
+    trust: AtomicU64,
 }
 
 impl Default for World {
@@ -45,6 +56,10 @@ impl Default for World {
             answer: Some(Ok(Digest::sha256(b"web"))),
             namespace: Some(Labels::new()),
             asked: AtomicUsize::new(0),
+            beside: Mutex::new(Some(Ok(Vec::new()))),
+            looked: AtomicUsize::new(0),
+            examined: AtomicUsize::new(0),
+            trust: AtomicU64::new(1),
         }
     }
 }
@@ -76,6 +91,59 @@ impl Resolver for World {
             .boxed(),
             None => pending().boxed(),
         }
+    }
+}
+
+impl Attachments for World {
+    fn beside<'a>(
+        &'a self,
+        _: &'a Repository,
+        _: &'a Digest,
+        _: Attached,
+        _: &'a [Credential],
+        _: Instant,
+    ) -> BoxFuture<'a, Result<Vec<Candidate>, RegistryError>> {
+        self.looked.fetch_add(1, Ordering::SeqCst);
+        let answer = self.beside.lock().unwrap().clone();
+        match answer {
+            Some(answer) => async {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                answer
+            }
+            .boxed(),
+            None => pending().boxed(),
+        }
+    }
+}
+
+/// Whatever stands beside an image is signed by everybody.
+impl Examiner for World {
+    fn trust_version(&self) -> u64 {
+        self.trust.load(Ordering::SeqCst)
+    }
+
+    fn examine(
+        &self,
+        authorities: &[Authority],
+        found: &[Result<Arc<[Candidate]>, RegistryError>],
+        _: &Digest,
+    ) -> Vec<AuthorityEvidence> {
+        self.examined.fetch_add(1, Ordering::SeqCst);
+        assert!(self.trust_version() != PANICS, "as the test wants it");
+        let verified = Verified {
+            signer: Signer::Key(KeyFingerprint::new([7; 32])),
+            claim: Claim::Image { annotations: BTreeMap::new(), identity: None },
+            logged: false,
+            times: Vec::new(),
+        };
+        let seen = |found: &Result<Arc<[Candidate]>, RegistryError>| match found {
+            Ok(candidates) => AuthorityEvidence::Seen {
+                verified: vec![verified.clone(); candidates.len()],
+                rejected: Vec::new(),
+            },
+            Err(error) => AuthorityEvidence::Unseen(error.clone()),
+        };
+        authorities.iter().zip(found).map(|(_, found)| seen(found)).collect()
     }
 }
 
@@ -123,7 +191,7 @@ impl Clock for World {
 }
 
 impl CacheObserver for World {
-    fn tag_cache(&self, _: CacheAnswer) {}
+    fn cache(&self, _: CacheName, _: CacheAnswer) {}
 }
 
 fn reviewer(world: &Arc<World>, settings: ReviewSettings) -> Reviewer {
@@ -132,6 +200,8 @@ fn reviewer(world: &Arc<World>, settings: ReviewSettings) -> Reviewer {
         namespaces: world.clone(),
         pull_secrets: world.clone(),
         resolver: world.clone(),
+        attachments: world.clone(),
+        examiner: world.clone(),
         clock: world.clone(),
         observer: world.clone(),
     };
@@ -288,4 +358,158 @@ async fn what_is_known_is_answered_without_waiting_and_alike() {
     assert_eq!(reviewer.review_now(&question), None, "somebody must be asked");
     let decision = reviewer.review(&question, Instant::now() + Duration::from_secs(10)).await;
     assert_eq!(reviewer.review_now(&question), Some(decision));
+}
+
+fn signed_policy() -> Value {
+    let key = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAELy5qaMnPuIMkT5OaT0h6bJ1IlCEW\n\
+        3GfSthkqypF+7fEi8sMzdUMdd39/KaLMIQPKQdJQovx+sXrwz9Ev/sIkzA==\n-----END PUBLIC KEY-----";
+    json!({"signatures": {"authorities": [{"name": "release", "key": {"inline": key}}]}})
+}
+
+/// A world whose images must be signed, and what stands beside them.
+fn signing(beside: Option<Result<Vec<Candidate>, RegistryError>>) -> World {
+    World { policies: policies(&signed_policy()), beside: Mutex::new(beside), ..World::default() }
+}
+
+fn a_signature() -> Candidate {
+    Candidate { place: Digest::sha256(b"signature"), material: Material::Bundle("{}".into()) }
+}
+
+fn counts(world: &World) -> [usize; 3] {
+    [&world.asked, &world.looked, &world.examined].map(|count| count.load(Ordering::SeqCst))
+}
+
+#[tokio::test]
+async fn many_reviews_of_one_signed_image_look_and_examine_once() {
+    let world = Arc::new(signing(Some(Ok(vec![a_signature()]))));
+    let reviewer = reviewer(&world, ReviewSettings::default());
+    let decisions = join_all((0..1000).map(|_| ask(&reviewer, IMAGE, &[]))).await;
+    assert!(decisions.iter().all(Decision::allowed));
+    assert_eq!(counts(&world), [1, 1, 1]);
+    let images = ["/spec/containers/0/image"; 8].map(|pointer| ImageSlot { pointer, image: IMAGE });
+    let labels = Labels::new();
+    assert!(reviewer.review_now(&question(&images, &[], &labels)).unwrap().allowed());
+    assert_eq!(counts(&world), [1, 1, 1]);
+}
+
+#[tokio::test]
+async fn eight_containers_of_one_cold_image_are_one_look() {
+    let world = Arc::new(signing(Some(Ok(vec![a_signature()]))));
+    let reviewer = reviewer(&world, ReviewSettings::default());
+    let images = ["/spec/containers/0/image"; 8].map(|pointer| ImageSlot { pointer, image: IMAGE });
+    let labels = Labels::new();
+    let question = question(&images, &[], &labels);
+    assert!(reviewer.review(&question, Instant::now() + Duration::from_secs(10)).await.allowed());
+    assert_eq!(counts(&world), [1, 1, 1]);
+}
+
+#[tokio::test]
+async fn new_keys_or_roots_are_used_at_the_next_review() {
+    let world = Arc::new(signing(Some(Ok(vec![a_signature()]))));
+    let reviewer = reviewer(&world, ReviewSettings::default());
+    assert!(ask(&reviewer, IMAGE, &[]).await.allowed());
+    world.trust.store(2, Ordering::SeqCst);
+    assert!(ask(&reviewer, IMAGE, &[]).await.allowed());
+    // Examined anew, though nothing new had to be fetched for that.
+    assert_eq!(counts(&world), [1, 1, 2]);
+}
+
+#[tokio::test]
+async fn what_one_password_saw_beside_an_image_is_told_to_nobody_with_another() {
+    let world = Arc::new(signing(Some(Ok(vec![a_signature()]))));
+    let reviewer = reviewer(&world, ReviewSettings::default());
+    for secrets in [&["a"][..], &["b"], &[], &["a"]] {
+        assert!(ask(&reviewer, IMAGE, secrets).await.allowed());
+    }
+    assert_eq!(counts(&world), [3, 3, 3]);
+}
+
+#[tokio::test]
+async fn a_digest_that_is_written_is_looked_beside_all_the_same() {
+    let world = Arc::new(signing(Some(Ok(Vec::new()))));
+    let reviewer = reviewer(&world, ReviewSettings::default());
+    let pinned = format!("{IMAGE}@{}", Digest::sha256(b"web"));
+    assert!(!ask(&reviewer, &pinned, &[]).await.allowed());
+    assert_eq!(counts(&world), [0, 1, 1]);
+}
+
+#[tokio::test]
+async fn nobody_looks_beside_an_image_that_is_refused_already() {
+    let mut spec = signed_policy();
+    spec["registries"] = json!({"deny": ["registry.example.com/**"]});
+    let world = Arc::new(World { policies: policies(&spec), ..signing(Some(Ok(vec![a_signature()]))) });
+    let reviewer = reviewer(&world, ReviewSettings::default());
+    let pinned = format!("{IMAGE}@{}", Digest::sha256(b"web"));
+    for image in [IMAGE, &pinned] {
+        let decision = ask(&reviewer, image, &[]).await;
+        let reasons: Vec<_> = decision.images[0]
+            .results
+            .iter()
+            .filter_map(|result| Some(result.verdict.finding()?.reason.as_str()))
+            .collect();
+        assert_eq!(reasons, ["RegistryDenied"], "{image}");
+    }
+    assert_eq!(counts(&world), [0, 0, 0]);
+}
+
+#[rstest]
+#[case::nothing_there(Ok(Vec::new()), 1)]
+#[case::not_for_us(Err(RegistryError::Denied), 1)]
+#[case::nobody_could_say(Err(RegistryError::TimedOut), 2)]
+#[tokio::test]
+async fn only_what_was_seen_is_remembered(
+    #[case] beside: Result<Vec<Candidate>, RegistryError>,
+    #[case] looks: usize,
+) {
+    let world = Arc::new(signing(Some(beside)));
+    let reviewer = reviewer(&world, ReviewSettings::default());
+    assert!(!ask(&reviewer, IMAGE, &[]).await.allowed());
+    assert!(!ask(&reviewer, IMAGE, &[]).await.allowed());
+    assert_eq!(world.looked.load(Ordering::SeqCst), looks);
+}
+
+#[tokio::test]
+async fn a_registry_that_never_shows_its_signatures_is_a_no_at_the_deadline_that_may_pass() {
+    let world = Arc::new(signing(None));
+    let reviewer = reviewer(&world, ReviewSettings::default());
+    let images = [ImageSlot { pointer: "/spec/containers/0/image", image: IMAGE }];
+    let labels = Labels::new();
+    let asking = question(&images, &[], &labels);
+    let review = reviewer.review(&asking, Instant::now() + Duration::from_millis(200));
+    let decision = tokio::time::timeout(Duration::from_secs(20), review).await.unwrap();
+    let told = decision.images[0].results.iter().find(|result| result.check == Check::Signatures).unwrap();
+    assert!(
+        matches!(&told.verdict, Verdict::Indeterminate(finding) if finding.reason == Reason::RegistryTimedOut)
+    );
+}
+
+/// The look goes on when nobody waits any more, so that a retry is admitted.
+#[tokio::test]
+async fn a_look_that_came_too_late_answers_the_retry() {
+    let world = Arc::new(signing(Some(Ok(vec![a_signature()]))));
+    let reviewer = reviewer(&world, ReviewSettings::default());
+    let images = [ImageSlot { pointer: "/spec/containers/0/image", image: IMAGE }];
+    let labels = Labels::new();
+    let question = question(&images, &[], &labels);
+    // The digest takes 20 ms, and what stands beside it 20 ms more.
+    assert!(!reviewer.review(&question, Instant::now() + Duration::from_millis(30)).await.allowed());
+    let end = Instant::now() + Duration::from_secs(20);
+    while reviewer.review_now(&question).is_none() {
+        assert!(Instant::now() < end);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        // A review that has no time of its own still sets off what is missing.
+        reviewer.review(&question, Instant::now()).await;
+    }
+    assert!(reviewer.review_now(&question).unwrap().allowed());
+    assert_eq!(counts(&world), [1, 1, 1]);
+}
+
+#[tokio::test]
+async fn an_examination_that_panics_is_a_no_and_the_next_one_works() {
+    let world = Arc::new(signing(Some(Ok(vec![a_signature()]))));
+    let reviewer = reviewer(&world, ReviewSettings::default());
+    world.trust.store(PANICS, Ordering::SeqCst);
+    assert!(!ask(&reviewer, IMAGE, &[]).await.allowed());
+    world.trust.store(1, Ordering::SeqCst);
+    assert!(ask(&reviewer, IMAGE, &[]).await.allowed());
 }

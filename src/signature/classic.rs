@@ -1,4 +1,4 @@
-//! The form in which cosign 1 and 2 store signatures, as a bundle v0.1.
+//! The form in which cosign 1 and 2 store signatures, as a bundle.
 
 use std::collections::BTreeMap;
 
@@ -63,10 +63,17 @@ pub(super) fn bundle(
         (None, Some(key)) => json!({"publicKey": {"hint": STANDARD.encode(key.as_bytes())}}),
         (None, None) => return Err(Rejection::NoCertificate),
     };
-    if let Some(entry) = annotations.get(LOG_ENTRY) {
-        material["tlogEntries"] = json!([log_entry(entry)?]);
-    }
-    let mut bundle = json!({"mediaType": "application/vnd.dev.sigstore.bundle+json;version=0.1"});
+    let version = match annotations.get(LOG_ENTRY) {
+        // Only this version holds an entry as classic layers do: with the log's promise and without a proof.
+        Some(entry) => {
+            material["tlogEntries"] = json!([log_entry(entry)?]);
+            "0.1"
+        }
+        // And that version is none without an entry.
+        None => "0.2",
+    };
+    let mut bundle =
+        json!({"mediaType": format!("application/vnd.dev.sigstore.bundle+json;version={version}")});
     match content {
         Content::Payload { payload, signature } => {
             if let Some(timestamp) = annotations.get(TIMESTAMP) {

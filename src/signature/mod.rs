@@ -18,9 +18,11 @@ mod classic;
 mod examine;
 mod raw;
 mod trust;
+mod unverified;
 
 #[cfg(test)]
 mod tests;
 
 pub use examine::{Examination, verify_with_certificate, verify_with_key};
 pub use trust::{Trust, TrustRoot, TrustRootError, Trusted};
+pub use unverified::{Format, Unverified, read_unverified};

@@ -16,8 +16,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    evidence::{Claim, Material},
-    policy::KeyError,
+    evidence::{Candidate, Claim, Material, Rejection, Signer, Verified},
+    image::Digest,
+    policy::{KeyError, PublicKey, TransparencyLog},
 };
 
 const IN_TOTO: &str = "application/vnd.in-toto+json";
@@ -171,14 +172,18 @@ fn simple_signing() -> Value {
 #[case(Kind::Rsa)]
 fn a_key_that_signed_verifies_in_every_format(#[case] kind: Kind) {
     let publisher = Publisher::new(kind);
-    let expected = Verified {
+    let expected = |repository: Option<&str>| Verified {
         signer: Signer::Key(publisher.key.fingerprint()),
-        claim: Claim::Image { annotations: BTreeMap::from([("team".to_owned(), "infra".to_owned())]) },
+        claim: Claim::Image {
+            annotations: BTreeMap::from([("team".to_owned(), "infra".to_owned())]),
+            identity: repository.map(str::to_owned),
+        },
         logged: false,
         times: vec![],
     };
-    assert_eq!(publisher.verifies(&publisher.bundle(IN_TOTO, &statement(SIGN))), Ok(expected.clone()));
-    assert_eq!(publisher.verifies(&publisher.layer(&simple_signing())), Ok(expected));
+    assert_eq!(publisher.verifies(&publisher.bundle(IN_TOTO, &statement(SIGN))), Ok(expected(None)));
+    let named = expected(Some("registry.example.com/team/app"));
+    assert_eq!(publisher.verifies(&publisher.layer(&simple_signing())), Ok(named));
 
     let other = Publisher::new(kind);
     for candidate in [other.bundle(IN_TOTO, &statement(SIGN)), other.layer(&simple_signing())] {
@@ -201,7 +206,7 @@ fn a_hint_of_another_form_keeps_nobody_out(#[case] hint: &str) {
 fn an_attestation_is_no_signature_of_the_image() {
     let publisher = Publisher::new(Kind::P256);
     let verified = publisher.verifies(&publisher.bundle(IN_TOTO, &statement(SLSA))).unwrap();
-    let expected = Claim::Attestation { predicate_type: SLSA.to_owned(), predicate: json!({"builder": "a"}) };
+    let expected = Claim::Attestation { predicate_type: SLSA.to_owned(), statement: statement(SLSA) };
     assert_eq!(verified.claim, expected);
 }
 
@@ -263,7 +268,7 @@ fn a_subject_among_others_lends_its_own_annotations() {
     statement["subject"].as_array_mut().unwrap().insert(0, other);
     let verified = publisher.verifies(&publisher.bundle(IN_TOTO, &statement)).unwrap();
     let annotations = BTreeMap::from([("team".to_owned(), "infra".to_owned())]);
-    assert_eq!(verified.claim, Claim::Image { annotations });
+    assert_eq!(verified.claim, Claim::Image { annotations, identity: None });
 }
 
 /// Every byte of what a bundle carries matters: its payload, its type and its signature.

@@ -96,7 +96,7 @@ impl Clock for World {
 }
 
 impl CacheObserver for World {
-    fn tag_cache(&self, _: CacheAnswer) {}
+    fn cache(&self, _: CacheName, _: CacheAnswer) {}
 }
 
 /// Remembers what the webhook tells.
@@ -165,6 +165,8 @@ async fn send(request: test::TestRequest) -> Sent {
         namespaces: world.clone(),
         pull_secrets: world.clone(),
         resolver: world.clone(),
+        attachments: Arc::new(NobodyLooks),
+        examiner: Arc::new(NobodyLooks),
         clock: world.clone(),
         observer: world,
     };

@@ -6,6 +6,7 @@
 mod admission;
 mod apiserver;
 mod check;
+mod cosign;
 mod definitions_on_disk;
 mod openapi;
 mod references;
@@ -13,5 +14,6 @@ mod references_and_patterns;
 mod registry;
 mod serve;
 mod signatures;
+mod sigstore;
 mod support;
 mod trust;

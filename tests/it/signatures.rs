@@ -3,7 +3,11 @@
 //! The data is not part of the project: see [`shared`]. What the project makes itself is tested beside the
 //! code, in `src/signature/tests.rs`.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde_json::Value;
 use tidewaiter::{
@@ -13,79 +17,16 @@ use tidewaiter::{
     signature::{TrustRoot, verify_with_certificate, verify_with_key},
 };
 
-use crate::support::tools::shared;
+use crate::support::{layout::Layout, tools::shared};
 
 const SUBJECT: &str = "https://github.com/acme/app/.github/workflows/release.yml@refs/tags/v1";
 const ISSUER: &str = "https://token.actions.githubusercontent.com";
+/// Who signed the vectors that do not say who.
+const CONFORMANCE_SUBJECT: &str = "https://github.com/sigstore-conformance/extremely-dangerous-public-oidc-beacon/.github/workflows/extremely-dangerous-oidc-beacon.yml@refs/heads/main";
 const SLSA: &str = "https://slsa.dev/provenance/v1";
 const VULN: &str = "https://cosign.sigstore.dev/attestation/vuln/v1";
 const SPDX: &str = "https://spdx.dev/Document";
 const CYCLONEDX: &str = "https://cyclonedx.org/bom";
-
-/// An OCI image layout: what a registry held of one repository.
-struct Layout<'a> {
-    folder: &'a Path,
-    index: Value,
-}
-
-impl<'a> Layout<'a> {
-    fn open(folder: &'a Path) -> Self {
-        Self { folder, index: json(&folder.join("index.json")) }
-    }
-
-    /// What the tag stands for.
-    fn tag(&self, tag: &str) -> Option<Digest> {
-        let manifests = self.index["manifests"].as_array().unwrap();
-        let named =
-            manifests.iter().find(|one| one["annotations"]["org.opencontainers.image.ref.name"] == tag);
-        Some(digest(named?))
-    }
-
-    fn blob(&self, digest: &Digest) -> Vec<u8> {
-        fs::read(self.folder.join("blobs/sha256").join(digest.hex())).unwrap()
-    }
-
-    fn manifest(&self, digest: &Digest) -> Value {
-        serde_json::from_slice(&self.blob(digest)).unwrap()
-    }
-
-    /// Everything beside the image: referrers first, then the layers of `.sig` and `.att`.
-    fn candidates(&self, image: &Digest) -> Vec<Candidate> {
-        let tag = image.as_str().replace(':', "-");
-        let mut found = Vec::new();
-        if let Some(index) = self.tag(&tag) {
-            for referrer in self.manifest(&index)["manifests"].as_array().unwrap() {
-                let place = digest(referrer);
-                let layer = digest(&self.manifest(&place)["layers"][0]);
-                let bundle = String::from_utf8(self.blob(&layer)).unwrap();
-                found.push(Candidate { place, material: Material::Bundle(bundle.into()) });
-            }
-        }
-        for kind in ["sig", "att"] {
-            let Some(manifest) = self.tag(&format!("{tag}.{kind}")) else { continue };
-            for layer in self.manifest(&manifest)["layers"].as_array().unwrap() {
-                let place = digest(layer);
-                let content = self.blob(&place).into();
-                let annotations: BTreeMap<_, _> =
-                    serde_json::from_value(layer["annotations"].clone()).unwrap();
-                let material = match kind {
-                    "sig" => Material::SimpleSigning { payload: content, annotations },
-                    _ => Material::Envelope { envelope: content, annotations },
-                };
-                found.push(Candidate { place, material });
-            }
-        }
-        found
-    }
-}
-
-fn json(path: &Path) -> Value {
-    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
-}
-
-fn digest(descriptor: &Value) -> Digest {
-    descriptor["digest"].as_str().unwrap().parse().unwrap()
-}
 
 fn key(path: &Path) -> PublicKey {
     PublicKey::from_pem(&fs::read_to_string(path).unwrap()).unwrap()
@@ -98,7 +39,7 @@ fn root(fixtures: &Path, name: &str) -> TrustRoot {
 /// What is claimed, in a word: the annotations of a signature, or the type of an attestation.
 fn claimed(verified: &Verified) -> String {
     match &verified.claim {
-        Claim::Image { annotations } => format!("image {annotations:?}"),
+        Claim::Image { annotations, .. } => format!("image {annotations:?}"),
         Claim::Attestation { predicate_type, .. } => predicate_type.clone(),
     }
 }
@@ -222,6 +163,28 @@ fn what_cosign_signs_keyless_names_its_signer() {
 }
 
 #[test]
+fn a_classic_signature_with_a_timestamp_alone_counts_where_no_log_is_required() {
+    let Some(fixtures) = shared("fixtures") else { return };
+    let root = root(&fixtures, "trusted_root.json");
+    let folder = fixtures.join("oci/keyless-classic-sig-att-rekor1-tsa");
+    let layout = Layout::open(&folder);
+    let image = layout.tag("v1").unwrap();
+    let mut candidate = layout.candidates(&image).swap_remove(0);
+    let Material::SimpleSigning { annotations, .. } = &mut candidate.material else { panic!() };
+    annotations.remove("dev.sigstore.cosign/bundle").unwrap();
+    let required = verify_with_certificate(&candidate, &image, TransparencyLog::Required, &root);
+    assert_eq!(required, Err(Rejection::NotLogged));
+    for log in [TransparencyLog::IfPresent, TransparencyLog::Ignored] {
+        let verified = verify_with_certificate(&candidate, &image, log, &root).unwrap();
+        assert!(!verified.logged && verified.times.len() == 1, "{verified:?}");
+    }
+    let Material::SimpleSigning { annotations, .. } = &mut candidate.material else { panic!() };
+    annotations.remove("dev.sigstore.cosign/rfc3161timestamp").unwrap();
+    let untimed = verify_with_certificate(&candidate, &image, TransparencyLog::Ignored, &root);
+    assert!(matches!(untimed, Err(Rejection::Untrusted(_))), "{untimed:?}");
+}
+
+#[test]
 fn a_certificate_copied_from_another_image_proves_nothing() {
     let Some(fixtures) = shared("fixtures") else { return };
     let root = root(&fixtures, "trusted_root.json");
@@ -324,42 +287,52 @@ fn remove(document: &mut Value, pointer: &str) {
     }
 }
 
+/// By way of the client that sigstore-conformance itself would run.
 #[test]
 fn the_verification_vectors_of_sigstore_are_judged_right() {
     let Some(vectors) = shared("conformance/bundle-verify") else { return };
-    let read = |folder: &Path, name: &str| fs::read_to_string(folder.join(name)).ok();
-    let public_good = TrustRoot::public_good();
-    let mut judged = 0;
-    let mut wrong = Vec::new();
+    let client = example("sigstore_conformance");
+    let read = |path: &Path| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
+    let (mut judged, mut wrong) = (0, Vec::new());
     for entry in fs::read_dir(&vectors).unwrap() {
         let folder = entry.unwrap().path();
-        let Some(bundle) = read(&folder, "bundle.sigstore.json") else { continue };
+        if !folder.join("bundle.sigstore.json").is_file() {
+            continue;
+        }
         let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
-        let artifact =
-            fs::read(folder.join("artifact")).or_else(|_| fs::read(vectors.join("a.txt"))).unwrap();
-        let image = Digest::sha256(&artifact);
-        let candidate =
-            Candidate { place: Digest::sha256(bundle.as_bytes()), material: Material::Bundle(bundle.into()) };
-        let own = read(&folder, "trusted_root.json").map(|json| TrustRoot::from_json(&json));
-        let verified = match &own {
-            Some(Err(error)) => Err(Rejection::Untrusted(error.to_string())),
-            own => {
-                let root = own.as_ref().map_or(&public_good, |root| root.as_ref().unwrap());
-                match read(&folder, "key.pub") {
-                    Some(pem) => PublicKey::from_pem(&pem)
-                        .map_err(|error| Rejection::Malformed(error.to_string()))
-                        .and_then(|key| {
-                            verify_with_key(&candidate, &image, &key, TransparencyLog::Required, Some(root))
-                        }),
-                    None => verify_with_certificate(&candidate, &image, TransparencyLog::Required, root),
-                }
+        let own = folder.join("artifact");
+        let artifact = if own.is_file() { own } else { vectors.join("a.txt") };
+        let digest = Digest::sha256(&fs::read(&artifact).unwrap()).to_string();
+        // As a file and as a digest, as the suite does.
+        for artifact in [artifact.to_str().unwrap(), &digest] {
+            let mut command = Command::new(&client);
+            command.arg("verify-bundle").arg("--bundle").arg(folder.join("bundle.sigstore.json"));
+            if folder.join("key.pub").is_file() {
+                command.arg("--key").arg(folder.join("key.pub"));
+            } else {
+                let identity =
+                    read(&folder.join("identity")).unwrap_or_else(|| CONFORMANCE_SUBJECT.to_owned());
+                let issuer = read(&folder.join("issuer")).unwrap_or_else(|| ISSUER.to_owned());
+                command.args(["--certificate-identity", &identity, "--certificate-oidc-issuer", &issuer]);
             }
-        };
-        judged += 1;
-        if verified.is_ok() == name.ends_with("_fail") {
-            wrong.push(format!("{name}: {verified:?}"));
+            if folder.join("trusted_root.json").is_file() {
+                command.arg("--trusted-root").arg(folder.join("trusted_root.json"));
+            }
+            let ended = command.arg(artifact).output().unwrap();
+            judged += 1;
+            if ended.status.success() == name.ends_with("_fail") {
+                wrong.push(format!("{name}: {}", String::from_utf8_lossy(&ended.stderr)));
+            }
         }
     }
-    assert!(judged > 40, "{judged}");
+    assert!(judged > 80, "{judged}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A program of `examples/`, which cargo builds before it runs these tests.
+fn example(name: &str) -> PathBuf {
+    let tidewaiter = Path::new(env!("CARGO_BIN_EXE_tidewaiter"));
+    let path = tidewaiter.with_file_name("examples").join(name);
+    assert!(path.is_file(), "{} is not built: run `cargo build --examples`", path.display());
+    path
 }

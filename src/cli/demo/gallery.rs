@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::conversation::{Answer, Failure};
 use crate::{
     files,
-    policy::{self, PolicySet},
+    policy::{self, PolicySet, RootRef},
+    signature::TrustRoot,
     workload::WorkloadKind,
 };
 
@@ -25,8 +26,17 @@ macro_rules! gallery {
 }
 
 /// Every file: its name, the policy and the cases. A test compares with the directory.
-const FILES: &[(&str, &str, &str)] =
-    gallery!["house-rules.yaml", "digests-in-production.yaml", "team-extra.yaml", "warn-then-deny.yaml",];
+const FILES: &[(&str, &str, &str)] = gallery![
+    "house-rules.yaml",
+    "signed-by-key.yaml",
+    "signed-by-workflow.yaml",
+    "two-must-sign.yaml",
+    "attested-build.yaml",
+    "scanned-and-tested.yaml",
+    "digests-in-production.yaml",
+    "team-extra.yaml",
+    "warn-then-deny.yaml",
+];
 
 /// One policy of the gallery.
 pub struct Entry {
@@ -34,6 +44,8 @@ pub struct Entry {
     pub file: &'static str,
     /// The policies in it.
     pub policies: Arc<PolicySet>,
+    /// The trust roots in it.
+    pub roots: Vec<(RootRef, Arc<TrustRoot>)>,
     /// What it is expected to decide.
     pub cases: Vec<Case>,
 }
@@ -85,8 +97,16 @@ pub fn entries() -> anyhow::Result<Vec<Entry>> {
 }
 
 fn entry(file: &'static str, policy: &str, cases: &str) -> anyhow::Result<Entry> {
-    let mut policies = Vec::new();
+    let (mut policies, mut roots) = (Vec::new(), Vec::new());
     for document in files::parse(file, policy.as_bytes())? {
+        if document.value["kind"] == "ImageTrustRoot" {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let name = RootRef::Named(text(&document.value["metadata"]["name"]).into());
+            let root = TrustRoot::from_json(&text(&document.value["spec"]["inline"]))
+                .with_context(|| document.place.to_string())?;
+            roots.push((name, Arc::new(root)));
+            continue;
+        }
         let reading =
             policy::read(&document.value).with_context(|| format!("{} is no policy", document.place))?;
         if let Some(error) = reading.policy.compile_error() {
@@ -101,7 +121,7 @@ fn entry(file: &'static str, policy: &str, cases: &str) -> anyhow::Result<Entry>
         all.extend(cases);
     }
     anyhow::ensure!(!all.is_empty(), "policies/cases/{file} holds no case");
-    Ok(Entry { file, policies: Arc::new(PolicySet::new(policies)), cases: all })
+    Ok(Entry { file, policies: Arc::new(PolicySet::new(policies)), roots, cases: all })
 }
 
 impl Case {

@@ -2,6 +2,8 @@
 
 mod conversation;
 mod gallery;
+mod images;
+mod publisher;
 mod registry;
 mod scene;
 
@@ -21,6 +23,7 @@ use tokio::runtime::Handle;
 use self::{
     conversation::{Answer, Caller},
     gallery::{Case, Entry},
+    publisher::Publisher,
     registry::Registry,
     scene::{Scene, Setting, Signpost},
 };
@@ -33,13 +36,12 @@ use crate::{
     policy::PolicySet,
     registry::{Registries, RegistrySettings},
     review::{Ports, ReviewSettings, Reviewer},
+    signature::Examination,
     telemetry::{DecisionLog, LogFormat, Metrics},
     webhook::{health::Readiness, tls::Certificate},
     workload::WorkloadKind,
 };
 
-/// The images that the registry holds.
-const IMAGES: [&str; 3] = ["shop/web:1.4", "shop/web:1.5-dev", "shop/web:latest"];
 /// The registry's name in the gallery's policies and objects.
 const HOST: &str = "registry.example.com";
 /// How many hex digits of a digest are shown.
@@ -101,7 +103,9 @@ impl Stage {
     /// `log` writes the decision log to standard error, which only somebody who stays to watch wants.
     /// Must be called inside a tokio runtime.
     fn set_up(log: bool) -> anyhow::Result<Self> {
-        let registry = Registry::start(&IMAGES).context("cannot start the registry")?;
+        let (ours, auditors) = (Publisher::new()?, Publisher::new()?);
+        let content = images::content(&ours, &auditors)?;
+        let registry = Registry::start(content).context("cannot start the registry")?;
         let directory = tempfile::Builder::new().prefix("tidewaiter-demo-").tempdir()?;
         let names = ["localhost".to_owned(), Ipv4Addr::LOCALHOST.to_string()];
         let made = rcgen::generate_simple_self_signed(names)?;
@@ -112,7 +116,7 @@ impl Stage {
         let sink: Box<dyn io::Write + Send> = if log { Box::new(io::stderr()) } else { Box::new(io::sink()) };
         let log = DecisionLog::start(LogFormat::Text, sink)?;
         let telemetry = Telemetry::new(Metrics::new([registry.host()]), log);
-        let scene = Arc::new(Scene::default());
+        let scene = Arc::new(Scene::new([("cosign.pub", ours.pem()), ("auditors.pub", auditors.pem())])?);
         let reviewer = reviewer(&registry, scene.clone(), telemetry.clone())?;
         let readiness = Arc::new(Readiness::default());
         readiness.met("demo");
@@ -133,7 +137,8 @@ impl Stage {
     /// Sends every case with its own policy in force.
     async fn play(&self, entries: &[Entry]) -> anyhow::Result<Vec<Row>> {
         let mut rows = Vec::new();
-        for Entry { file, policies, cases } in entries {
+        for Entry { file, policies, roots, cases } in entries {
+            self.scene.trust(roots.iter().cloned());
             for case in cases {
                 let mut labels = case.namespace_labels.clone();
                 labels.insert("kubernetes.io/metadata.name".to_owned(), case.namespace().to_owned());
@@ -153,6 +158,7 @@ impl Stage {
 
     /// Puts all policies in force and waits for Ctrl-C.
     async fn keep(&self, entries: &[Entry]) -> anyhow::Result<()> {
+        self.scene.trust(entries.iter().flat_map(|entry| entry.roots.iter().cloned()));
         let policies = entries.iter().flat_map(|entry| entry.policies.iter().cloned());
         self.scene.set(Setting { policies: Arc::new(PolicySet::new(policies)), ..Setting::default() });
         let mut curl = String::new();
@@ -195,16 +201,18 @@ fn reviewer(registry: &Registry, scene: Arc<Scene>, telemetry: Arc<Telemetry>) -
         serde_json::json!({"host": registry.host(), "plainHttp": true, "allowPrivateAddresses": true});
     let settings =
         RegistrySettings { registries: vec![serde_json::from_value(entry)?], ..Default::default() };
-    let resolver = Signpost {
+    let signpost = Arc::new(Signpost {
         registries: Registries::new(settings, Default::default(), telemetry.clone())?,
         name: HOST,
         place: registry.host(),
-    };
+    });
     let ports = Ports {
         policies: scene.clone(),
         namespaces: scene.clone(),
         pull_secrets: Arc::new(NoPullSecrets),
-        resolver: Arc::new(resolver),
+        resolver: signpost.clone(),
+        attachments: signpost,
+        examiner: Arc::new(Examination::new(scene.clone())),
         clock: scene,
         observer: telemetry,
     };

@@ -1,23 +1,28 @@
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use futures::future::{BoxFuture, FutureExt as _, ready};
 use jiff::Timestamp;
 
 use crate::{
-    evidence::RegistryError,
-    image::{Digest, ImageReference},
-    policy::PolicySet,
+    evidence::{Attached, AuthorityError, Candidate, RegistryError},
+    image::{Digest, ImageReference, Repository},
+    policy::{KeyRef, ObjectKey, PolicySet, PublicKey, RootRef},
     registry::Registries,
     review::{
         credentials::Credential,
-        ports::{Clock, Labels, LookupError, Namespaces, Policies, Resolver},
+        ports::{Attachments, Clock, Labels, LookupError, Namespaces, Policies, Resolver},
     },
+    signature::{Trust, TrustRoot, Trusted},
 };
 
-/// What surrounds the webhook during one case: its policies, its namespace and its time of day.
-#[derive(Default)]
-pub struct Scene(ArcSwap<Setting>);
+/// What surrounds the webhook during one case: its policies, its namespace, its time of day, and the keys and
+/// trust roots that policies name.
+pub struct Scene {
+    setting: ArcSwap<Setting>,
+    keys: HashMap<KeyRef, Result<PublicKey, AuthorityError>>,
+    trusted: ArcSwap<Trusted>,
+}
 
 /// One setting of a [`Scene`].
 #[derive(Clone, Default)]
@@ -30,30 +35,55 @@ pub struct Setting {
 }
 
 impl Scene {
+    /// `secret` is what the Secret `security/release-keys` holds: keys in PEM.
+    pub fn new(secret: impl IntoIterator<Item = (&'static str, String)>) -> anyhow::Result<Self> {
+        let mut keys = HashMap::new();
+        for (key, pem) in secret {
+            let place =
+                ObjectKey { namespace: "security".into(), name: "release-keys".into(), key: key.into() };
+            keys.insert(KeyRef::Secret(place), Ok(PublicKey::from_pem(&pem)?));
+        }
+        let trusted = ArcSwap::from_pointee(Trusted::new(1, keys.clone(), HashMap::new()));
+        Ok(Self { setting: ArcSwap::default(), keys, trusted })
+    }
+
     pub fn set(&self, setting: Setting) {
-        self.0.store(Arc::new(setting));
+        self.setting.store(Arc::new(setting));
+    }
+
+    /// From now on these are the trust roots that there are.
+    pub fn trust(&self, roots: impl IntoIterator<Item = (RootRef, Arc<TrustRoot>)>) {
+        let roots = roots.into_iter().map(|(name, root)| (name, Ok(root))).collect();
+        let version = self.trusted.load().version() + 1;
+        self.trusted.store(Arc::new(Trusted::new(version, self.keys.clone(), roots)));
+    }
+}
+
+impl Trust for Scene {
+    fn current(&self) -> Arc<Trusted> {
+        self.trusted.load_full()
     }
 }
 
 impl Policies for Scene {
     fn current(&self) -> Arc<PolicySet> {
-        self.0.load().policies.clone()
+        self.setting.load().policies.clone()
     }
 }
 
 impl Namespaces for Scene {
     fn known(&self, _: &str) -> Option<Arc<Labels>> {
-        Some(self.0.load().labels.clone())
+        Some(self.setting.load().labels.clone())
     }
 
     fn fetch<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Arc<Labels>, LookupError>> {
-        ready(Ok(self.0.load().labels.clone())).boxed()
+        ready(Ok(self.setting.load().labels.clone())).boxed()
     }
 }
 
 impl Clock for Scene {
     fn now(&self) -> Timestamp {
-        self.0.load().now.unwrap_or_else(Timestamp::now)
+        self.setting.load().now.unwrap_or_else(Timestamp::now)
     }
 }
 
@@ -72,13 +102,11 @@ impl Resolver for Signpost {
         &'a self,
         image: &'a ImageReference,
         credentials: &'a [Credential],
-        deadline: std::time::Instant,
+        deadline: Instant,
     ) -> BoxFuture<'a, Result<Digest, RegistryError>> {
         async move {
             if image.host() != self.name {
-                return Err(RegistryError::Unreachable(
-                    "the demo asks nobody outside this machine".to_owned(),
-                ));
+                return Err(outside());
             }
             let moved = image.to_string().replacen(self.name, &self.place, 1);
             let moved = moved.parse().map_err(|_| RegistryError::NotFound)?;
@@ -86,4 +114,29 @@ impl Resolver for Signpost {
         }
         .boxed()
     }
+}
+
+impl Attachments for Signpost {
+    fn beside<'a>(
+        &'a self,
+        place: &'a Repository,
+        image: &'a Digest,
+        wanted: Attached,
+        credentials: &'a [Credential],
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Vec<Candidate>, RegistryError>> {
+        async move {
+            if place.host() != self.name {
+                return Err(outside());
+            }
+            let moved = format!("{}/{}", self.place, place.path()).parse();
+            let moved = moved.map_err(|_| RegistryError::NotFound)?;
+            self.registries.beside(&moved, image, wanted, credentials, deadline).await
+        }
+        .boxed()
+    }
+}
+
+fn outside() -> RegistryError {
+    RegistryError::Unreachable("the demo asks nobody outside this machine".to_owned())
 }

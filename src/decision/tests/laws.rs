@@ -1,6 +1,6 @@
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use super::*;
+use super::{beside::*, *};
 
 const IMAGES: [&str; 10] = [
     "a.example/x:1",
@@ -56,6 +56,8 @@ fn any_spec() -> impl Strategy<Value = Value> {
         any::<bool>(),
         maybe(any_list(&["latest", "*-dev", "1", "*"])),
         maybe(digests),
+        option::weighted(0.3, any_signatures()),
+        option::weighted(0.2, any_attestation()),
     );
     let then = (
         select(&["Deny", "Deny", "Warn", "Audit"]),
@@ -64,7 +66,7 @@ fn any_spec() -> impl Strategy<Value = Value> {
     );
     (what, rules, then).prop_map(
         |((images, exclude, namespaces, objects), rules, (action, date, on_error))| {
-            let (allow, deny, require_digest, tags, digests) = rules;
+            let (allow, deny, require_digest, tags, digests, signatures, attestations) = rules;
             let mut spec = json!({
                 "action": action,
                 "match": {
@@ -83,7 +85,16 @@ fn any_spec() -> impl Strategy<Value = Value> {
                 spec["references"] =
                     json!({"requireDigest": require_digest, "denyTags": tags, "denyDigests": digests});
             }
-            if spec["registries"].is_null() && spec["references"].is_null() {
+            if let Some(signatures) = signatures {
+                spec["signatures"] = signatures;
+            }
+            if let Some(attestations) = attestations {
+                spec["attestations"] = attestations;
+            }
+            if ["registries", "references", "signatures", "attestations"]
+                .iter()
+                .all(|rules| spec[rules].is_null())
+            {
                 spec["references"] = json!({"denyTags": ["latest"]});
             }
             spec
@@ -128,6 +139,69 @@ fn any_resolution() -> impl Strategy<Value = Resolution> {
     ]
 }
 
+fn any_beside() -> impl Strategy<Value = Result<Vec<Verified>, RegistryError>> {
+    let signer = prop_oneof![Just(by_key(KEY)), Just(by_key(OTHER_KEY)), Just(by_identity()),];
+    let one = (signer, option::of(any::<bool>()), any::<bool>()).prop_map(|(signer, provenance_, logged)| {
+        let verified = match provenance_ {
+            Some(good) => provenance(signer, json!({"good": good})),
+            None => signature(signer),
+        };
+        Verified { logged, ..verified }
+    });
+    prop_oneof![
+        4 => vec(one, 0..4).prop_map(Ok),
+        1 => select(failures()).prop_map(Err),
+    ]
+}
+
+/// An authority: of a key or an identity, with or without what makes it choosy.
+fn any_authority(name: &'static str) -> impl Strategy<Value = Value> {
+    let proof = select(vec![
+        json!({"key": {"inline": KEY}}),
+        json!({"key": {"inline": OTHER_KEY}}),
+        json!({"key": {"inline": KEY, "trustRootRef": {"name": ROOT}}}),
+        json!({"key": {"secretRef": {"namespace": SECRET[0], "name": SECRET[1], "key": SECRET[2]}}}),
+        json!({"keyless": {"identities": [{"issuer": ISSUER, "subjectPattern": "https://github.com/acme/*"}], "transparencyLog": "Ignored"}}),
+        json!({"keyless": {"identities": [{"issuer": ISSUER, "subject": SUBJECT}]}}),
+    ]);
+    (proof, prop::bool::weighted(0.2), prop::bool::weighted(0.2)).prop_map(
+        move |(mut authority, annotated, elsewhere)| {
+            authority["name"] = json!(name);
+            if annotated {
+                authority["annotations"] = json!({"env": "prod"});
+            }
+            if elsewhere {
+                authority["source"] = json!({"repository": "b.example/x"});
+            }
+            authority
+        },
+    )
+}
+
+fn any_signatures() -> impl Strategy<Value = Value> {
+    (any_authority("one"), any_authority("two"), 1..3, any::<bool>()).prop_map(
+        |(one, two, at_least, must)| {
+            let mut rules = json!({"atLeast": at_least, "authorities": [one, two]});
+            if must {
+                rules["mustInclude"] = json!(["two"]);
+            }
+            rules
+        },
+    )
+}
+
+/// An attestation by an authority of its own.
+fn any_attestation() -> impl Strategy<Value = Value> {
+    (any_authority("three"), any::<bool>()).prop_map(|(mut by, condition)| {
+        by.as_object_mut().unwrap().remove("annotations");
+        let mut rule = json!({"name": "provenance", "predicateType": SLSA, "inlineAuthorities": [by]});
+        if condition {
+            rule["conditions"] = json!([{"expression": "predicate.good"}]);
+        }
+        json!([rule])
+    })
+}
+
 fn any_scene() -> impl Strategy<Value = Scene> {
     let settings = (
         select(&[Unmatched::Allow, Unmatched::Warn, Unmatched::Deny]),
@@ -135,11 +209,12 @@ fn any_scene() -> impl Strategy<Value = Scene> {
         select(&[Action::Deny, Action::Deny, Action::Warn]),
     )
         .prop_map(|(unmatched, demand, ceiling)| Settings { unmatched, demand, ceiling });
-    (option::weighted(0.8, any_labels()), any_labels(), any_resolution(), settings).prop_map(
-        |(namespace_labels, object_labels, resolution, settings)| Scene {
+    (option::weighted(0.8, any_labels()), any_labels(), any_resolution(), any_beside(), settings).prop_map(
+        |(namespace_labels, object_labels, resolution, beside, settings)| Scene {
             namespace_labels,
             object_labels,
             resolution,
+            beside,
             settings,
         },
     )
@@ -171,7 +246,9 @@ proptest! {
         if before.matched() {
             prop_assert!(before.allowed() || !after.allowed(), "{after:#?}");
             for result in &before.results {
-                let withheld = result.verdict.finding().is_some_and(|finding| finding.reason == Reason::DigestUnknown);
+                let withheld = result.verdict.finding().is_some_and(|finding| {
+                    matches!(finding.reason, Reason::DigestUnknown | Reason::SignaturesNotAsked)
+                });
                 prop_assert!(withheld || after.results.contains(result), "{result:#?}");
             }
         }
@@ -254,6 +331,32 @@ proptest! {
         }
     }
 
+    /// Losing sight of what stands beside the image never admits more than seeing nothing there, but where a
+    /// policy excuses registries that cannot be asked.
+    #[test]
+    fn lost_signatures_never_admit(policies in any_policies(6), mut scene in any_scene(), image in any_image()) {
+        scene.beside = Ok(Vec::new());
+        let unsigned = scene.decide(&policies, image);
+        let excusing = policies.iter().any(|policy| policy.on_error() == policy::OnError::Warn);
+        for error in failures() {
+            let answer = error.is_answer();
+            scene.beside = Err(error);
+            let unseen = scene.decide(&policies, image);
+            prop_assert!(unsigned.allowed() || !unseen.allowed() || (excusing && !answer), "{unseen:#?}");
+        }
+    }
+
+    /// One more signature never refuses, and one less never admits.
+    #[test]
+    fn more_signatures_never_admit_less(policies in any_policies(4), mut scene in any_scene(), image in any_image()) {
+        let Ok(all) = scene.beside.clone() else { return Ok(()) };
+        let with_all = scene.decide(&policies, image);
+        for left in 0..all.len() {
+            scene.beside = Ok(all[..left].to_vec());
+            prop_assert!(with_all.allowed() || !scene.decide(&policies, image).allowed());
+        }
+    }
+
     /// Damage a policy in any one place: it admits nothing that it would not have admitted whole.
     #[test]
     fn an_unreadable_policy_never_admits_more_than_a_readable_one(
@@ -261,7 +364,7 @@ proptest! {
         place in select(&[
             "", "/unknown", "/action", "/enforceAfter", "/match", "/match/unknown", "/match/images",
             "/match/excludeImages", "/match/namespaceSelector", "/match/objectSelector", "/registries",
-            "/references", "/onError",
+            "/references", "/onError", "/signatures", "/signatures/authorities", "/attestations",
         ]),
         damage in select(vec![json!({"unknown": 1}), json!([]), json!("?"), json!(7), json!([7]), json!([""])]),
     ) {

@@ -134,7 +134,7 @@ fn allow_and_deny_stand_alone() {
 #[case::match_as_a_list("/spec/match", json!([["registry.example.com/app"]]))]
 #[case::namespace_selector_as_a_list("/spec/match/namespaceSelector", json!([{"env": "prod"}]))]
 #[case::registries_as_a_list("/spec/registries", json!([["registry.example.com/app"], null]))]
-#[case::unknown("/spec/signatures", json!({"atLeast": 1}))]
+#[case::unknown("/spec/verdicts", json!({"atLeast": 1}))]
 #[case::unknown_in_match("/spec/match/podSelector", json!({}))]
 #[case::unknown_beside_spec("/rules", json!([]))]
 fn a_wrong_value_is_named_by_its_path(#[case] pointer: &str, #[case] value: Value) {
@@ -166,7 +166,7 @@ fn an_error_names_place_value_and_remedy() {
     assert_snapshot!(troubles(&cluster(json!({"registries": {}}))), @"spec.registries: set allow, deny or both");
     assert_snapshot!(troubles(&cluster(json!({"references": {}}))), @"spec.references: set requireDigest: true, denyTags or denyDigests");
     assert_snapshot!(troubles(&cluster(json!({"references": {"requireDigest": false}}))), @"spec.references: set requireDigest: true, denyTags or denyDigests");
-    assert_snapshot!(troubles(&cluster(json!({}))), @"spec: the policy requires nothing: set registries or references");
+    assert_snapshot!(troubles(&cluster(json!({}))), @"spec: the policy requires nothing: set registries, references, signatures or attestations");
     assert_snapshot!(troubles(&cluster(json!(null))), @"spec: the policy has no spec");
     assert_snapshot!(troubles(&cluster(json!([1]))), @r#"spec: "[…]": a list where fields belong"#);
     assert_snapshot!(

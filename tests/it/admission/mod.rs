@@ -5,6 +5,7 @@ mod moved;
 mod policies;
 mod pull_secrets;
 mod refusals;
+mod signatures;
 mod workloads;
 
 use serde_json::{Value, json};

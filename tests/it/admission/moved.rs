@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tidewaiter::image::Digest;
 
 use super::{house_rules, pod, stored};
-use crate::support::{apiserver::Said, certs::Authority, cluster::Cluster};
+use crate::support::{certs::Authority, cluster::Cluster, process::Said};
 
 const IMAGE: &str = "registry.example.com/shop/moving:1";
 

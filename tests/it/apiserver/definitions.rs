@@ -82,8 +82,8 @@ async fn a_cluster_policy_may_select_namespaces() {
 
 #[rstest]
 #[case::a_field_of_a_later_version(
-    "{registries: {allow: ['**']}, signatures: {}}",
-    "unknown field \"spec.signatures\""
+    "{registries: {allow: ['**']}, vulnerabilities: {}}",
+    "unknown field \"spec.vulnerabilities\""
 )]
 #[case::a_misspelt_field(
     "{registries: {allow: ['**'], denny: ['x']}}",
@@ -91,7 +91,7 @@ async fn a_cluster_policy_may_select_namespaces() {
 )]
 #[case::nothing_required(
     "{}",
-    "spec: Invalid value: the policy requires nothing: set registries or references"
+    "spec: Invalid value: the policy requires nothing: set registries, references, signatures or attestations"
 )]
 #[case::nothing_required_but_an_action("{action: Warn}", "spec: Invalid value: the policy requires nothing")]
 #[case::empty_registries("registries: {}", "spec.registries: Invalid value: set allow, deny or both")]

@@ -13,9 +13,9 @@ use crate::support::{
 
 /// How long one request, and a review, may take here.
 const TOTAL: u64 = 2;
-const DEADLINE: Duration = Duration::from_secs(4);
+pub(super) const DEADLINE: Duration = Duration::from_secs(4);
 /// When an answer comes too late, on however busy a machine.
-const BOUND: Duration = Duration::from_secs(30);
+pub(super) const BOUND: Duration = Duration::from_secs(30);
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const BODY: &str = r#"{"schemaVersion":2,"config":{},"layers":[]}"#;
 const OTHER: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -32,7 +32,7 @@ enum At {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Fault {
+pub(super) enum Fault {
     Compressed,
     CutOff,
     Drips,
@@ -56,11 +56,12 @@ fn manifest() -> Reply {
         .body(BODY)
 }
 
-fn token() -> Reply {
+pub(super) fn token() -> Reply {
     Reply::status(200).header("content-type", "application/json").body(r#"{"token":"abc"}"#)
 }
 
-fn fail(fault: Fault, good: Reply, request: &Received, elsewhere: &str) -> Act {
+/// What comes of a fault in the place of an answer that is `good`.
+pub(super) fn fail(fault: Fault, good: Reply, request: &Received, elsewhere: &str) -> Act {
     match fault {
         Fault::Compressed => Act::Answer(
             Reply::status(200)
@@ -112,7 +113,8 @@ async fn registry(at: At, fault: Fault, elsewhere: String) -> Hostile {
     .await
 }
 
-fn quick(host: &str) -> RegistrySettings {
+/// Settings with short timeouts, for the registry at `host`.
+pub(super) fn quick(host: &str) -> RegistrySettings {
     RegistrySettings {
         timeouts: Timeouts { connect_seconds: TOTAL, read_seconds: TOTAL, total_seconds: TOTAL },
         ..settings([plain(host)])

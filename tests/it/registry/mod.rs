@@ -1,5 +1,6 @@
 //! Registries as Tidewaiter asks them: a real one, and one that does what a real one will not.
 
+mod attachments;
 mod hostile;
 mod real;
 
@@ -22,8 +23,8 @@ use tidewaiter::{
         ImageSlot, Ports, Question, ReviewSettings, Reviewer, Stage,
         credentials::{Credential, Keyring},
         ports::{
-            CacheAnswer, CacheObserver, Clock, Labels, LookupError, Namespaces, Policies, PullSecrets,
-            RegistryExchange, RegistryObserver, Resolver,
+            CacheAnswer, CacheName, CacheObserver, Clock, Labels, LookupError, Namespaces, NobodyLooks,
+            Policies, PullSecrets, RegistryExchange, RegistryObserver, Resolver,
         },
     },
 };
@@ -107,6 +108,8 @@ async fn review(
         namespaces: surroundings.clone(),
         pull_secrets: surroundings.clone(),
         resolver: witness.clone(),
+        attachments: Arc::new(NobodyLooks),
+        examiner: Arc::new(NobodyLooks),
         clock: surroundings,
         observer: Arc::new(Unobserved),
     };
@@ -193,7 +196,7 @@ impl Clock for Surroundings {
 struct Unobserved;
 
 impl CacheObserver for Unobserved {
-    fn tag_cache(&self, _: CacheAnswer) {}
+    fn cache(&self, _: CacheName, _: CacheAnswer) {}
 }
 
 impl RegistryObserver for Unobserved {

@@ -1,4 +1,4 @@
-//! The distribution project's registry, with and without accounts and TLS.
+//! The distribution project's registry, with and without accounts and TLS, and go-containerregistry's.
 
 use std::{fs, path::Path};
 
@@ -10,6 +10,7 @@ use super::{asking, keyring, name, plain, resolve, settings};
 use crate::support::{
     certs::Authority,
     process,
+    referrers::ReferrersRegistry,
     registry::{Access, Options, Registry},
 };
 
@@ -35,9 +36,24 @@ async fn a_tag_becomes_its_digest_by_head_alone(#[case] access: Access, #[case] 
         let answer = resolve(&ours, &format!("{host}/acme/app:{tag}"), &alice(&registry)).await;
         assert_eq!(answer, Ok(digest), "{}", registry.log());
     }
-    let wanted = ["1", "all"]
-        .map(|tag| statuses.iter().map(move |status| format!("HEAD /v2/acme/app/manifests/{tag} {status}")));
+    // What it wants to be shown is known from then on.
+    let wanted = [("1", statuses), ("all", &["200"])].map(|(tag, statuses)| {
+        statuses.iter().map(move |status| format!("HEAD /v2/acme/app/manifests/{tag} {status}"))
+    });
     let wanted: Vec<String> = wanted.into_iter().flatten().collect();
+    assert_eq!(registry.asked(wanted.len()).await, wanted);
+}
+
+#[tokio::test]
+async fn a_registry_with_the_referrers_api_is_asked_for_digests_as_others_are() {
+    let Some(registry) = ReferrersRegistry::start().await else { return };
+    let ours = asking(settings([registry.entry()]), Keyring::default());
+    let image = |tag: &str| format!("{}/acme/app:{tag}", registry.client().host());
+    let digest = registry.client().push("acme/app", "1").await;
+    assert_eq!(resolve(&ours, &image("1"), &Keyring::default()).await, Ok(digest), "{}", registry.log());
+    let missing = resolve(&ours, &image("2"), &Keyring::default()).await;
+    assert_eq!(missing, Err(RegistryError::NotFound));
+    let wanted = ["HEAD /v2/acme/app/manifests/1 200", "HEAD /v2/acme/app/manifests/2 404"];
     assert_eq!(registry.asked(wanted.len()).await, wanted);
 }
 

@@ -5,10 +5,9 @@
 //! others see, as a webhook for every namespace does, starts [its own](ApiServer::start).
 
 use std::{
-    fs,
-    io::{self, Write as _},
+    fs, io,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
@@ -29,7 +28,7 @@ use tokio::sync::OnceCell;
 
 use super::{
     certs::{Authority, Issued},
-    process::{self, Guarded},
+    process::{self, Guarded, Said},
     tools,
 };
 
@@ -56,17 +55,6 @@ struct Programs {
     etcd: PathBuf,
     server: PathBuf,
     kubectl: PathBuf,
-}
-
-/// What `kubectl` said.
-#[derive(Debug)]
-pub struct Said {
-    /// Whether it exited with 0.
-    pub success: bool,
-    /// Its standard output.
-    pub stdout: String,
-    /// Its standard error: refusals and warnings.
-    pub stderr: String,
 }
 
 impl ApiServer {
@@ -281,8 +269,7 @@ impl ApiServer {
             .arg(flag("--kubeconfig", &self.kubeconfig))
             .arg(flag("--cache-dir", &self.server.directory().join("kubectl")))
             .args(args);
-        let input = input.to_owned();
-        tokio::task::spawn_blocking(move || run(command, &input)).await.unwrap().unwrap()
+        process::run(command, input, KUBECTL).await.unwrap()
     }
 
     /// The end of its log, for the message of a test that fails.
@@ -332,29 +319,4 @@ fn admin(authority: &Authority, url: &str) -> String {
 
 fn flag(name: &str, path: &Path) -> String {
     format!("{name}={}", path.display())
-}
-
-/// Runs `command` to its end, with files in place of pipes: nobody has to empty them meanwhile.
-fn run(mut command: Command, input: &str) -> anyhow::Result<Said> {
-    let mut stdin = tempfile::tempfile()?;
-    stdin.write_all(input.as_bytes())?;
-    io::Seek::rewind(&mut stdin)?;
-    let (stdout, stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
-    let mut child = command
-        .stdin(stdin)
-        .stdout(Stdio::from(stdout.try_clone()?))
-        .stderr(Stdio::from(stderr.try_clone()?))
-        .spawn()?;
-    let status = process::wait_for(KUBECTL, || child.try_wait().unwrap());
-    let text = |mut file: fs::File| -> io::Result<String> {
-        io::Seek::rewind(&mut file)?;
-        io::read_to_string(file)
-    };
-    let (stdout, stderr) = (text(stdout)?, text(stderr)?);
-    let Some(status) = status else {
-        child.kill()?;
-        child.wait()?;
-        bail!("{command:?} took over {KUBECTL:?}: {stdout}{stderr}");
-    };
-    Ok(Said { success: status.success(), stdout, stderr })
 }

@@ -14,9 +14,9 @@ use tidewaiter::{files, image::Digest};
 use tokio::{runtime::Runtime, sync::OnceCell};
 
 use super::{
-    apiserver::{ApiServer, Said},
+    apiserver::ApiServer,
     certs::Authority,
-    process::{self, Guarded},
+    process::{self, Guarded, Said},
     registry::{Access, Options, Registry},
 };
 

@@ -10,7 +10,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -57,6 +57,8 @@ pub enum Act {
     EndlessHeaders,
     /// Hangs up without a word.
     HangUp,
+    /// Answers as one should, after this time.
+    Later(Duration, Reply),
     /// Breaks the connection: the other end sees a reset.
     Reset,
     /// Says nothing, and does not hang up either.
@@ -80,6 +82,8 @@ pub struct Received {
     pub target: String,
     /// The server's own origin, as the one who asked calls it: `http://127.0.0.1:34567`.
     pub origin: String,
+    /// When it had come.
+    pub came: Instant,
     headers: Vec<(String, String)>,
 }
 
@@ -229,7 +233,7 @@ impl Received {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
             .collect();
-        let mut received = Self { method, target, origin: String::new(), headers };
+        let mut received = Self { method, target, origin: String::new(), came: Instant::now(), headers };
         let scheme = if tls { "https" } else { "http" };
         received.origin = format!("{scheme}://{}", received.header("host").unwrap_or_default());
         Some(received)
@@ -313,6 +317,11 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 return out.repeat(format!("x-more: {}\r\n", "x".repeat(1000)).as_bytes()).await;
             }
             Act::HangUp => return stream.shutdown().await,
+            Act::Later(pause, reply) => {
+                tokio::time::sleep(pause).await;
+                let (head, body) = reply.wire(&method);
+                out.send(&[head, body].concat()).await?;
+            }
             Act::Reset => return reset(&stream),
             Act::Silence => std::future::pending().await,
         }

@@ -2,10 +2,15 @@
 
 pub mod apiserver;
 pub mod certs;
+pub mod client;
 pub mod cluster;
+pub mod cosign;
 pub mod hostile;
+pub mod layout;
 pub mod process;
+pub mod referrers;
 pub mod registry;
+pub mod sigstore;
 pub mod tokens;
 pub mod tools;
 pub mod tuf;

@@ -7,7 +7,7 @@
 
 use std::{
     env, fs,
-    io::{self, Read as _, Seek as _, SeekFrom},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
@@ -50,6 +50,8 @@ exit "$status"
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
 /// How long the supervisor has to start the child.
 const START: Duration = Duration::from_secs(10);
+/// How long a server has to listen. A machine that is busy compiling takes its time.
+const LISTEN: Duration = Duration::from_secs(60);
 /// How long stopping may take: a little more than the supervisor's patience.
 const STOP: Duration = Duration::from_secs(10);
 /// The end of a log that is worth printing, in bytes.
@@ -64,6 +66,17 @@ pub struct Guarded {
     pid: u32,
     /// Wakes the thread that ends the child's lifetime.
     _alive: mpsc::Sender<()>,
+}
+
+/// What a program said that ran to its end.
+#[derive(Debug)]
+pub struct Said {
+    /// Whether it exited with 0.
+    pub success: bool,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error: refusals and warnings.
+    pub stderr: String,
 }
 
 /// A new directory for a child, which may be filled before the child starts.
@@ -150,6 +163,30 @@ impl Guarded {
         wait_for(bound, || self.ended())
     }
 
+    /// Waits until the child has said `listening on HOST:PORT`, and answers with that.
+    pub async fn listening(self) -> io::Result<(Self, String)> {
+        tokio::task::spawn_blocking(move || self.until_listening()).await?
+    }
+
+    fn until_listening(mut self) -> io::Result<(Self, String)> {
+        let said = wait_for(LISTEN, || {
+            let log = self.log();
+            let address = log.split_once("listening on ").and_then(|(_, behind)| {
+                let host: String =
+                    behind.chars().take_while(|c| c.is_ascii_digit() || ".:".contains(*c)).collect();
+                // The rest of the line tells that the port is whole.
+                (behind.len() > host.len()).then_some(host)
+            });
+            address.map(Ok).or_else(|| self.ended().map(Err))
+        });
+        let trouble = match said {
+            Some(Ok(host)) => return Ok((self, host)),
+            Some(Err(status)) => format!("it ended with {status}"),
+            None => "it does not listen".to_owned(),
+        };
+        Err(io::Error::other(format!("{trouble}: {}", self.log())))
+    }
+
     /// The end of what the child wrote to stdout and stderr.
     pub fn log(&self) -> String {
         let read = || -> io::Result<String> {
@@ -177,6 +214,39 @@ impl Drop for Guarded {
             let _ = fs::remove_dir_all(&self.directory);
         }
     }
+}
+
+/// Runs `command` to its end, with `input` on its standard input, but no longer than `bound`.
+///
+/// The caller's own runtime goes on meanwhile, so that a server in it can answer the program.
+pub async fn run(command: Command, input: &str, bound: Duration) -> io::Result<Said> {
+    let input = input.to_owned();
+    tokio::task::spawn_blocking(move || run_here(command, &input, bound)).await?
+}
+
+/// With files in place of pipes: nobody has to empty them meanwhile.
+fn run_here(mut command: Command, input: &str, bound: Duration) -> io::Result<Said> {
+    let mut stdin = tempfile::tempfile()?;
+    stdin.write_all(input.as_bytes())?;
+    stdin.rewind()?;
+    let (stdout, stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
+    let mut child = command
+        .stdin(stdin)
+        .stdout(Stdio::from(stdout.try_clone()?))
+        .stderr(Stdio::from(stderr.try_clone()?))
+        .spawn()?;
+    let status = wait_for(bound, || child.try_wait().unwrap());
+    let text = |mut file: fs::File| -> io::Result<String> {
+        file.rewind()?;
+        io::read_to_string(file)
+    };
+    let (stdout, stderr) = (text(stdout)?, text(stderr)?);
+    let Some(status) = status else {
+        child.kill()?;
+        child.wait()?;
+        return Err(io::Error::other(format!("{command:?} took over {bound:?}: {stdout}{stderr}")));
+    };
+    Ok(Said { success: status.success(), stdout, stderr })
 }
 
 /// Sends `signal` to the process `pid`; answers whether there was one. Signal `0` only asks.

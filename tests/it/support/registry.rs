@@ -1,22 +1,15 @@
 //! A real registry: the distribution project's, on loopback, with what the tests push to it.
 
-use std::{
-    fs,
-    path::Path,
-    process::Command,
-    sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
-};
+use std::{fs, path::Path, process::Command, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, bail, ensure};
-use http::{Method, StatusCode, header};
-use reqwest::{Certificate, Client, RequestBuilder};
-use serde_json::{Value, json};
+use serde_json::json;
 use tidewaiter::{image::Digest, registry::RegistryEntry, review::credentials::Keyring};
-use url::Url;
+use tokio::sync::OnceCell;
 
 use super::{
     certs::Authority,
+    client::{Login, RegistryClient},
+    layout::Layout,
     process::{self, Guarded, wait_for},
     tokens::{ISSUER, SERVICE, TokenServer},
     tools,
@@ -28,25 +21,13 @@ pub const ACCOUNTS: [(&str, &str); 2] = [("alice", "wonderland"), ("bob", "build
 const HTPASSWD: &str = "\
     alice:$2a$04$YYGNQea1mQvF6yjDmoIzjOQ2zVWfFoVWamgsj3OyepP/utWzfYl9a\n\
     bob:$2a$04$eVkNbUUAK/Gb.WG.kACPxu2tEeSO5tp5foz64/2swLy4tIYLsrsTa\n";
-/// How long the registry has to listen. A machine that is busy compiling takes its time.
-const READY: Duration = Duration::from_secs(60);
 /// How long the registry has to write a line about a request that it has answered.
 const LOGGED: Duration = Duration::from_secs(10);
-/// How long a request of the tests themselves may take.
-const REQUEST: Duration = Duration::from_secs(30);
-
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
 /// A running registry. Dropping it stops it.
 pub struct Registry {
-    host: String,
-    access: Access,
-    tokens: Option<TokenServer>,
-    client: Client,
-    origin: Url,
+    client: RegistryClient,
+    tokens: Option<Arc<TokenServer>>,
     server: Guarded,
 }
 
@@ -72,6 +53,13 @@ pub enum Access {
 }
 
 impl Registry {
+    /// One without accounts or TLS that tests share, each with repositories of its own; started by whoever
+    /// comes first. `None` as with [`start`](Self::start).
+    pub async fn shared() -> Option<&'static Self> {
+        static SHARED: OnceCell<Option<Registry>> = OnceCell::const_new();
+        SHARED.get_or_init(|| Self::start(Options::default())).await.as_ref()
+    }
+
     /// Starts a registry. `None` if the program is missing, and then the test has been
     /// [skipped](tools::skip).
     ///
@@ -103,7 +91,7 @@ impl Registry {
             config["http"]["tls"] = json!({"certificate": place("tls.crt"), "key": place("tls.key")});
         }
         let tokens = match access {
-            Access::Token => Some(TokenServer::start(&ACCOUNTS).await),
+            Access::Token => Some(Arc::new(TokenServer::start(&ACCOUNTS).await)),
             Access::Open | Access::Basic => None,
         };
         if let Some(tokens) = &tokens {
@@ -121,136 +109,62 @@ impl Registry {
         let mut command = Command::new(program);
         command.arg("serve").arg(place("config.yml")).env("OTEL_TRACES_EXPORTER", "none");
 
-        let server = Guarded::start(&command, directory)?;
-        let (server, host) = tokio::task::spawn_blocking(move || listening(server)).await??;
-        let scheme = if tls.is_some() { "https" } else { "http" };
-        Ok(Self {
-            origin: Url::parse(&format!("{scheme}://{host}/"))?,
-            client: client(tls)?,
-            host,
-            access,
-            tokens,
-            server,
-        })
+        let (server, host) = Guarded::start(&command, directory)?.listening().await?;
+        let login = match (access, &tokens) {
+            (Access::Basic, _) => Login::Password(ACCOUNTS[0].0, ACCOUNTS[0].1),
+            (_, Some(tokens)) => Login::Token(Arc::clone(tokens)),
+            (_, None) => Login::Nobody,
+        };
+        Ok(Self { client: RegistryClient::new(host, login, tls)?, tokens, server })
+    }
+
+    /// A client that may do everything.
+    pub fn client(&self) -> &RegistryClient {
+        &self.client
     }
 
     /// Its `host:port`, as a reference names it.
     pub fn host(&self) -> &str {
-        &self.host
+        self.client.host()
     }
 
     /// What the settings must say for it to be asked at all, being on loopback. Its authority's
     /// certificate is not in there.
     pub fn entry(&self) -> RegistryEntry {
-        let plain = self.origin.scheme() == "http";
-        let entry = json!({"host": self.host, "plainHttp": plain, "allowPrivateAddresses": true});
-        serde_json::from_value(entry).unwrap()
+        entry(&self.client)
     }
 
     /// The keyring of somebody who has the account `user` for `repository`; for all if that is empty.
     pub fn keyring(&self, user: &str, password: &str, repository: &str) -> Keyring {
-        let key = format!("{}/{repository}", self.host);
+        let key = format!("{}/{repository}", self.host());
         let config = json!({"auths": {key.trim_end_matches('/'): {"username": user, "password": password}}});
         Keyring::from_docker_config(config.to_string().as_bytes()).unwrap()
     }
 
     /// Its token server, if it has one.
     pub fn tokens(&self) -> Option<&TokenServer> {
-        self.tokens.as_ref()
+        self.tokens.as_deref()
     }
 
     /// Pushes an image of a few bytes, unlike any other, and answers with its manifest's digest.
     pub async fn push(&self, repository: &str, tag: &str) -> Digest {
-        self.try_push(repository, tag).await.unwrap()
+        self.client.push(repository, tag).await
     }
 
     /// Pushes an index of one image, and answers with the index's digest.
     pub async fn push_index(&self, repository: &str, tag: &str) -> Digest {
-        self.try_push_index(repository, tag).await.unwrap()
+        self.client.push_index(repository, tag).await
     }
 
-    async fn try_push(&self, repository: &str, tag: &str) -> anyhow::Result<Digest> {
-        let manifest = self.manifest(repository).await?.to_string();
-        self.put_manifest(repository, tag, MANIFEST, manifest).await
-    }
-
-    async fn try_push_index(&self, repository: &str, tag: &str) -> anyhow::Result<Digest> {
-        let manifest = self.manifest(repository).await?.to_string();
-        let size = manifest.len();
-        let digest = Digest::sha256(manifest.as_bytes());
-        self.put_manifest(repository, digest.as_str(), MANIFEST, manifest).await?;
-        let platform = json!({"os": "linux", "architecture": "amd64"});
-        let manifest =
-            json!({"mediaType": MANIFEST, "digest": digest.as_str(), "size": size, "platform": platform});
-        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [manifest]});
-        self.put_manifest(repository, tag, INDEX, index.to_string()).await
-    }
-
-    /// A new image's manifest, whose blobs are there already.
-    async fn manifest(&self, repository: &str) -> anyhow::Result<Value> {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        // Two empty blocks: a tar archive of nothing.
-        let layer = self.put_blob(repository, LAYER, vec![0; 1024]).await?;
-        let config = json!({
-            "os": "linux", "architecture": "amd64",
-            "config": {"Labels": {"number": number.to_string()}},
-            "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
-        });
-        let config = self.put_blob(repository, CONFIG, config.to_string().into_bytes()).await?;
-        Ok(json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]}))
-    }
-
-    /// Pushes a blob, and answers with its descriptor (OCI image-spec 1.1).
-    async fn put_blob(&self, repository: &str, media_type: &str, content: Vec<u8>) -> anyhow::Result<Value> {
-        let (digest, size) = (Digest::sha256(&content), content.len());
-        let begin = self.origin.join(&format!("v2/{repository}/blobs/uploads/"))?;
-        let begun = self.request(Method::POST, begin.clone(), repository).send().await?;
-        ensure!(begun.status() == StatusCode::ACCEPTED, "{begin}: {}", begun.status());
-        let location = begun.headers().get(header::LOCATION).context("an upload without a place")?;
-        let mut upload = begin.join(location.to_str()?)?;
-        upload.query_pairs_mut().append_pair("digest", digest.as_str());
-        let put = self.request(Method::PUT, upload, repository).body(content).send().await?;
-        ensure!(put.status() == StatusCode::CREATED, "{digest}: {}", put.status());
-        Ok(json!({"mediaType": media_type, "digest": digest.as_str(), "size": size}))
-    }
-
-    async fn put_manifest(
-        &self,
-        repository: &str,
-        reference: &str,
-        media_type: &str,
-        manifest: String,
-    ) -> anyhow::Result<Digest> {
-        let digest = Digest::sha256(manifest.as_bytes());
-        let url = self.origin.join(&format!("v2/{repository}/manifests/{reference}"))?;
-        let request = self.request(Method::PUT, url, repository);
-        let put = request.header(header::CONTENT_TYPE, media_type).body(manifest).send().await?;
-        ensure!(put.status() == StatusCode::CREATED, "{repository}:{reference}: {}", put.status());
-        Ok(digest)
-    }
-
-    fn request(&self, method: Method, url: Url, repository: &str) -> RequestBuilder {
-        let request = self.client.request(method, url);
-        match (&self.access, &self.tokens) {
-            (Access::Basic, _) => request.basic_auth(ACCOUNTS[0].0, Some(ACCOUNTS[0].1)),
-            (_, Some(tokens)) => request.bearer_auth(tokens.token(repository, &["pull", "push"])),
-            (_, None) => request,
-        }
+    /// Pushes everything that a layout holds, under the tags that it has there.
+    pub async fn push_layout(&self, repository: &str, layout: &Layout<'_>) {
+        self.client.push_layout(repository, layout).await;
     }
 
     /// What Tidewaiter asked it so far, a line each: `HEAD /v2/acme/app/manifests/1 200`. Waits until
     /// there are `count` lines, as a line may come later than the answer.
     pub async fn asked(&self, count: usize) -> Vec<String> {
-        let path = self.server.directory().join("log");
-        let lines = move || {
-            let log = fs::read_to_string(&path).unwrap();
-            log.lines().filter(|line| line.contains("\"tidewaiter/")).filter_map(asked).collect::<Vec<_>>()
-        };
-        let enough = move || {
-            wait_for(LOGGED, || Some(lines()).filter(|lines| lines.len() >= count)).unwrap_or_else(lines)
-        };
-        tokio::task::spawn_blocking(enough).await.unwrap()
+        asked(&self.server, count).await
     }
 
     /// The end of its log, for the message of a test that fails.
@@ -259,33 +173,26 @@ impl Registry {
     }
 }
 
-/// Waits until the registry says where it listens.
-fn listening(mut server: Guarded) -> anyhow::Result<(Guarded, String)> {
-    let said = wait_for(READY, || {
-        let log = server.log();
-        let (_, behind) = log.split_once("listening on ")?;
-        let host: String = behind.chars().take_while(|c| c.is_ascii_digit() || ".:".contains(*c)).collect();
-        // The rest of the line tells that the port is whole.
-        (behind.len() > host.len()).then_some(Ok(host)).or_else(|| server.ended().map(Err))
-    });
-    match said {
-        Some(Ok(host)) => Ok((server, host)),
-        Some(Err(status)) => bail!("it ended with {status}: {}", server.log()),
-        None => bail!("it does not listen: {}", server.log()),
-    }
+/// What the settings must say for a registry on loopback to be asked at all.
+pub fn entry(client: &RegistryClient) -> RegistryEntry {
+    let entry = json!({"host": client.host(), "plainHttp": client.is_plain(), "allowPrivateAddresses": true});
+    serde_json::from_value(entry).unwrap()
 }
 
-fn client(tls: Option<&Authority>) -> anyhow::Result<Client> {
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let mut client = Client::builder().no_proxy().timeout(REQUEST);
-    if let Some(authority) = tls {
-        client = client.tls_certs_only([Certificate::from_pem(authority.certificate().as_bytes())?]);
-    }
-    Ok(client.build()?)
+/// What Tidewaiter asked the registry `server` so far, as its log tells it. Waits for `count` lines.
+pub async fn asked(server: &Guarded, count: usize) -> Vec<String> {
+    let path = server.directory().join("log");
+    let lines = move || {
+        let log = fs::read_to_string(&path).unwrap();
+        log.lines().filter(|line| line.contains("\"tidewaiter/")).filter_map(request).collect::<Vec<_>>()
+    };
+    let enough =
+        move || wait_for(LOGGED, || Some(lines()).filter(|lines| lines.len() >= count)).unwrap_or_else(lines);
+    tokio::task::spawn_blocking(enough).await.unwrap()
 }
 
 /// The request and the status of a line in Apache's combined log format.
-fn asked(line: &str) -> Option<String> {
+fn request(line: &str) -> Option<String> {
     let mut parts = line.split('"');
     let request = parts.nth(1)?.strip_suffix(" HTTP/1.1")?;
     let status = parts.next()?.split_whitespace().next()?;
@@ -294,12 +201,15 @@ fn asked(line: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
     use rstest::rstest;
+    use serde_json::Value;
+    use url::Url;
 
-    use super::*;
+    use super::{super::client::INDEX, *};
 
     async fn get(registry: &Registry, url: &str, password: Option<&str>) -> reqwest::Response {
-        let request = registry.client.get(registry.origin.join(url).unwrap()).header("accept", MANIFEST);
+        let request = registry.client.ask(url);
         match password {
             Some(password) => request.basic_auth("alice", Some(password)),
             None => request,
@@ -360,10 +270,8 @@ mod tests {
             url.query_pairs_mut().append_pair("service", SERVICE).append_pair("scope", &scope);
             let answer = get(&registry, url.as_str(), password).await;
             let answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default();
-            let url = registry.origin.join(path).unwrap();
             let token = answer["token"].as_str().unwrap_or("none");
-            let request = registry.client.get(url).header("accept", MANIFEST).bearer_auth(token);
-            request.send().await.unwrap().status()
+            registry.client.ask(path).bearer_auth(token).send().await.unwrap().status()
         };
         assert_eq!(ask("acme/app", Some("wonderland")).await, 200, "{}", registry.log());
         assert_eq!(ask("acme/other", Some("wonderland")).await, 401);

@@ -16,13 +16,29 @@ pub fn find(name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
+/// What `TIDEWAITER_REQUIRE_TOOLS` says where the programs of no group may be missing.
+const ALWAYS: &str = "1";
+
 /// The programs `names`, in that order. If one is missing the running test is [skipped](skip).
 pub fn find_all<const N: usize>(names: [&str; N]) -> Option<[PathBuf; N]> {
+    found_or(names, |missing| skip(&format!("needs {missing}: run `make test`, or see `make tools`")))
+}
+
+/// The same for programs of a group, which `make test` does not build.
+///
+/// # Panics
+///
+/// If one is missing and `TIDEWAITER_REQUIRE_TOOLS` names the group, as `make test-GROUP` does.
+pub fn find_group<const N: usize>(group: &str, names: [&str; N]) -> Option<[PathBuf; N]> {
+    found_or(names, |missing| skip_unless(group, &format!("needs {missing}: run `make test-{group}`")))
+}
+
+fn found_or<const N: usize>(names: [&str; N], otherwise: impl FnOnce(String)) -> Option<[PathBuf; N]> {
     let found = names.map(find);
     let missing: Vec<&str> =
         names.iter().zip(&found).filter(|(_, path)| path.is_none()).map(|(name, _)| *name).collect();
     if !missing.is_empty() {
-        skip(&format!("needs {}: run `make test`, or see `make tools`", missing.join(", ")));
+        otherwise(missing.join(", "));
         return None;
     }
     Some(found.map(|path| path.unwrap()))
@@ -34,8 +50,13 @@ pub fn find_all<const N: usize>(names: [&str; N]) -> Option<[PathBuf; N]> {
 ///
 /// With `TIDEWAITER_REQUIRE_TOOLS=1`, as in CI: there a missing part is a failure.
 pub fn skip(why: &str) {
-    let required = env::var_os("TIDEWAITER_REQUIRE_TOOLS").is_some_and(|value| value == "1");
-    assert!(!required, "{} {why}", running());
+    skip_unless(ALWAYS, why);
+}
+
+fn skip_unless(required: &str, why: &str) {
+    // One word or several: `1 sigstore`.
+    let said = env::var("TIDEWAITER_REQUIRE_TOOLS").unwrap_or_default();
+    assert!(!said.split_whitespace().any(|word| word == required), "{} {why}", running());
     tell(why);
 }
 

@@ -1,0 +1,269 @@
+//! Signatures and attestations: who counts, who counts twice, and what is said of who does not.
+
+use insta::assert_snapshot;
+use rstest::rstest;
+
+use super::{beside::*, *};
+use crate::evidence::{AuthorityError, AuthorityEvidence, Claim, Rejection, Signer};
+
+const IMAGE: &str = "a.example/x:1";
+
+fn key(name: &str, pem: &str) -> Value {
+    json!({"name": name, "key": {"inline": pem}})
+}
+
+fn keyless(name: &str, subject: &str) -> Value {
+    json!({"name": name, "keyless": {
+        "transparencyLog": "Ignored", "identities": [{"issuer": ISSUER, "subjectPattern": subject}],
+    }})
+}
+
+fn signed_by(authorities: Value) -> Value {
+    json!({"signatures": {"authorities": authorities}})
+}
+
+fn scene(signed: Vec<Verified>) -> Scene {
+    Scene { beside: Ok(signed), ..Scene::default() }
+}
+
+/// The result of the check that looks beside the image.
+fn result(scene: &Scene, spec: Value) -> CheckResult {
+    let decision = scene.decide(&[policy(spec)], IMAGE);
+    let attached = [Check::Signatures, Check::Attestations];
+    let mut results = decision.results.into_iter().filter(|result| attached.contains(&result.check));
+    let result = results.next().unwrap();
+    assert_eq!(results.next(), None);
+    result
+}
+
+fn told(scene: &Scene, spec: Value) -> String {
+    match result(scene, spec).verdict {
+        Verdict::Satisfied => "satisfied".to_owned(),
+        verdict => {
+            let Finding { reason, found, wanted, remedy } = verdict.finding().unwrap();
+            format!("{} {}: {found} | {wanted} | {remedy}", verdict.as_str(), reason.as_str())
+        }
+    }
+}
+
+#[test]
+fn a_signature_of_the_wanted_key_or_identity_satisfies() {
+    let both = scene(vec![signature(by_key(KEY)), signature(by_identity())]);
+    assert_eq!(told(&both, signed_by(json!([key("release", KEY)]))), "satisfied");
+    assert_eq!(told(&both, signed_by(json!([keyless("ci", SUBJECT)]))), "satisfied");
+    assert_eq!(told(&both, signed_by(json!([keyless("ci", "https://github.com/acme/*")]))), "satisfied");
+}
+
+#[test]
+fn each_refusal_says_who_signed_and_who_was_wanted() {
+    let ours = || signed_by(json!([key("release", KEY)]));
+    assert_snapshot!(told(&scene(vec![]), ours()), @"Absent SignatureMissing: no signature | a signature by release (key 6ba9d31d2c44…) | sign the image's digest, as with cosign sign");
+    assert_snapshot!(told(&scene(vec![signature(by_key(OTHER_KEY))]), ours()), @"Violated SignatureKeyMismatch: its signature does not fit the key | a signature by release (key 6ba9d31d2c44…) | sign the image with the key that the policy names");
+    assert_snapshot!(told(&scene(vec![signature(by_identity())]), ours()), @"");
+    let dev =
+        Signer::Identity { subject: SUBJECT.replace("tags/v1", "heads/dev"), issuer: ISSUER.to_owned() };
+    let tags = SUBJECT.replace("v1", "*");
+    assert_snapshot!(told(&scene(vec![signature(dev)]), signed_by(json!([keyless("ci", &tags)]))), @"");
+    assert_snapshot!(told(&scene(vec![provenance(by_key(KEY), json!({}))]), ours()), @"");
+}
+
+#[test]
+fn what_an_authority_wants_signed_beside_the_digest_must_be_there() {
+    let spec = |annotations: Value| {
+        let mut authority = key("release", KEY);
+        authority["annotations"] = annotations;
+        signed_by(json!([authority]))
+    };
+    let signed = scene(vec![signature(by_key(KEY))]);
+    assert_eq!(told(&signed, spec(json!({"env": "prod"}))), "satisfied");
+    assert_snapshot!(told(&signed, spec(json!({"env": "test"}))), @"");
+    assert_snapshot!(told(&signed, spec(json!({"env": "prod", "team": "infra"}))), @"");
+}
+
+#[test]
+fn the_repository_that_was_signed_must_be_the_wanted_one() {
+    let spec = |identity: Value| {
+        let mut authority = key("release", KEY);
+        authority["signedIdentity"] = identity;
+        signed_by(json!([authority]))
+    };
+    let own = || spec(json!({"matchPolicy": "MatchRepository"}));
+    let signed = scene(vec![signature(by_key(KEY))]);
+    assert_eq!(told(&signed, own()), "satisfied");
+    let remap = json!({"matchPolicy": "RemapIdentity", "remapIdentity": {"prefix": "a.example", "signedPrefix": "b.example"}});
+    assert_snapshot!(told(&signed, spec(remap)), @"");
+    // As in the bundles of cosign 3: nothing says which repository was meant.
+    let claim = Claim::Image { annotations: Labels::new(), identity: None };
+    let nameless = Verified { claim, ..signature(by_key(KEY)) };
+    assert_snapshot!(told(&scene(vec![nameless]), own()), @"");
+}
+
+#[rstest]
+#[case::two_of_two(vec![by_key(KEY), by_key(OTHER_KEY)], true)]
+#[case::one_of_two(vec![by_key(KEY)], false)]
+#[case::one_twice(vec![by_key(KEY), by_key(KEY), by_key(KEY)], false)]
+#[case::nobody(vec![], false)]
+fn authorities_are_counted_and_not_signatures(#[case] signers: Vec<Signer>, #[case] holds: bool) {
+    let mut spec = signed_by(json!([key("one", KEY), key("two", OTHER_KEY)]));
+    spec["signatures"]["atLeast"] = json!(2);
+    let signed = scene(signers.into_iter().map(signature).collect());
+    assert_eq!(result(&signed, spec).verdict == Verdict::Satisfied, holds);
+}
+
+/// GHSA-9vcr-p3rj-q5q6.
+#[test]
+fn one_key_that_is_listed_twice_counts_once() {
+    let mut spec = signed_by(json!([key("one", KEY), key("two", KEY)]));
+    spec["signatures"]["atLeast"] = json!(2);
+    let signed = scene(vec![signature(by_key(KEY)), signature(by_key(KEY))]);
+    assert_snapshot!(told(&signed, spec), @"");
+}
+
+#[test]
+fn one_identity_that_two_authorities_cover_counts_once() {
+    let other =
+        Signer::Identity { subject: "https://github.com/acme/other".to_owned(), issuer: ISSUER.to_owned() };
+    let mut spec = signed_by(json!([keyless("all", "https://github.com/acme/*"), keyless("app", SUBJECT)]));
+    spec["signatures"]["atLeast"] = json!(2);
+    let verdict = |signers: Vec<Signer>| {
+        result(&scene(signers.into_iter().map(signature).collect()), spec.clone()).verdict
+    };
+    assert_ne!(verdict(vec![by_identity()]), Verdict::Satisfied);
+    // The first in the list could take either; only one way round gives each its own.
+    assert_eq!(verdict(vec![by_identity(), other.clone()]), Verdict::Satisfied);
+    assert_eq!(verdict(vec![other.clone(), by_identity()]), Verdict::Satisfied);
+    assert_ne!(verdict(vec![other]), Verdict::Satisfied);
+}
+
+#[test]
+fn who_must_be_included_must_be_included() {
+    let spec = |must: &str| {
+        let mut spec = signed_by(json!([key("one", KEY), key("two", OTHER_KEY)]));
+        spec["signatures"]["mustInclude"] = json!([must]);
+        spec
+    };
+    let signed = scene(vec![signature(by_key(KEY))]);
+    assert_eq!(told(&signed, spec("one")), "satisfied");
+    assert_snapshot!(told(&signed, spec("two")), @"");
+}
+
+#[test]
+fn what_nobody_could_see_is_unknown_only_where_it_could_have_helped() {
+    let verdict = |evidence: Vec<AuthorityEvidence>, spec: Value| {
+        let policy = policy(spec);
+        let image = IMAGE.parse().unwrap();
+        judge_attached(&policy, &image, &digest('a'), &evidence, now()).verdict(0).unwrap().clone()
+    };
+    let seen = |signers: Vec<Signer>| AuthorityEvidence::Seen {
+        verified: signers.into_iter().map(signature).collect(),
+        rejected: Vec::new(),
+    };
+    let unseen = || AuthorityEvidence::Unseen(RegistryError::TimedOut);
+    let two = |at_least: u8, must: &str| {
+        let mut spec = signed_by(json!([key("one", KEY), key("two", OTHER_KEY)]));
+        spec["signatures"]["atLeast"] = json!(at_least);
+        spec["signatures"]["mustInclude"] = json!([must]);
+        spec
+    };
+    let signed = || seen(vec![by_key(KEY)]);
+    assert_eq!(verdict(vec![signed(), unseen()], two(1, "one")), Verdict::Satisfied);
+    assert!(matches!(verdict(vec![signed(), unseen()], two(2, "one")), Verdict::Indeterminate(_)));
+    assert!(matches!(verdict(vec![signed(), unseen()], two(1, "two")), Verdict::Indeterminate(_)));
+    assert!(matches!(verdict(vec![seen(vec![]), unseen()], two(2, "two")), Verdict::Violated(_)));
+    assert!(matches!(
+        verdict(vec![seen(vec![]), unseen()], two(1, "one")),
+        Verdict::Violated(_) | Verdict::Absent(_)
+    ));
+    let refused = || AuthorityEvidence::Unseen(RegistryError::Denied);
+    assert!(matches!(verdict(vec![seen(vec![]), refused()], two(1, "two")), Verdict::Violated(_)));
+}
+
+#[rstest]
+#[case::missing(AuthorityError::Missing("Secret security/signing key cosign.pub".to_owned()))]
+#[case::unread(AuthorityError::Unread("ImageTrustRoot/ours".to_owned()))]
+#[case::forbidden(AuthorityError::Forbidden("Secret kube-system/x key y".to_owned()))]
+fn an_authority_without_a_key_is_nobody(#[case] error: AuthorityError) {
+    let policy =
+        policy(json!({"onError": {"action": "Warn"}, "signatures": {"authorities": [key("one", KEY)]}}));
+    let evidence = [AuthorityEvidence::Unusable(error.clone())];
+    let judgement = judge_attached(&policy, &IMAGE.parse().unwrap(), &digest('a'), &evidence, now());
+    let Some(Verdict::Violated(finding)) = judgement.verdict(0) else { panic!("{judgement:?}") };
+    assert_eq!((finding.reason, &finding.found), (Reason::AuthorityUnusable, &error.to_string()));
+}
+
+/// Each in words of its own: GHSA-w6c6-c85g-mmv6 is what comes of taking one failure for another.
+#[rstest]
+#[case(Rejection::Malformed("no JSON".to_owned()), Reason::SignatureUnreadable)]
+#[case(Rejection::Unreadable(RegistryError::NotFound), Reason::SignatureUnreadable)]
+#[case(Rejection::OtherImage { found: "nothing".to_owned() }, Reason::SignatureOfAnotherImage)]
+#[case(Rejection::PayloadType { found: "x".to_owned() }, Reason::SignatureWrongType)]
+#[case(Rejection::OtherKey, Reason::SignatureKeyMismatch)]
+#[case(Rejection::Certificate, Reason::SignatureKindMismatch)]
+#[case(Rejection::NoCertificate, Reason::SignatureKindMismatch)]
+#[case(Rejection::NoIdentity, Reason::SignatureIdentityMismatch)]
+#[case(Rejection::OtherIdentity { subject: "a".to_owned(), issuer: "b".to_owned() }, Reason::SignatureIdentityMismatch)]
+#[case(Rejection::NotLogged, Reason::SignatureNotLogged)]
+#[case(Rejection::Untrusted("expired".to_owned()), Reason::SignatureUntrusted)]
+#[case(Rejection::Unsupported("x".to_owned()), Reason::SignatureUnsupported)]
+fn each_rejection_has_its_reason(#[case] rejection: Rejection, #[case] reason: Reason) {
+    let policy = policy(signed_by(json!([key("release", KEY)])));
+    // The nearest to counting is told, wherever it stands.
+    for rejected in [
+        vec![rejection.clone()],
+        vec![Rejection::Malformed("x".to_owned()), rejection.clone()],
+        vec![rejection.clone(), Rejection::Malformed("x".to_owned())],
+    ] {
+        let evidence = [AuthorityEvidence::Seen { verified: Vec::new(), rejected }];
+        let judgement = judge_attached(&policy, &IMAGE.parse().unwrap(), &digest('a'), &evidence, now());
+        assert_eq!(judgement.verdict(0).unwrap().finding().unwrap().reason, reason);
+    }
+}
+
+fn attested(rule: Value) -> Value {
+    let mut attestation = json!({
+        "name": "provenance", "predicateType": SLSA, "inlineAuthorities": [key("builder", KEY)],
+    });
+    attestation.as_object_mut().unwrap().extend(rule.as_object().unwrap().clone());
+    json!({"attestations": [attestation]})
+}
+
+#[test]
+fn an_attestation_counts_by_type_signer_and_conditions() {
+    let good = scene(vec![signature(by_key(KEY)), provenance(by_key(KEY), json!({"good": true}))]);
+    assert_eq!(told(&good, attested(json!({}))), "satisfied");
+    assert_eq!(told(&good, attested(json!({"conditions": [{"expression": "predicate.good"}]}))), "satisfied");
+    let other_type = json!({"predicateType": "https://spdx.dev/Document"});
+    assert_snapshot!(told(&good, attested(other_type)), @"");
+    let other_signer = scene(vec![provenance(by_key(OTHER_KEY), json!({"good": true}))]);
+    assert_snapshot!(told(&other_signer, attested(json!({}))), @"");
+    let condition = json!({"conditions": [{"expression": "!predicate.good", "message": "must not be good"}]});
+    assert_snapshot!(told(&good, attested(condition)), @"");
+    let error = json!({"conditions": [{"expression": "predicate.nothing.here == 1"}]});
+    assert_snapshot!(told(&good, attested(error)), @"");
+}
+
+#[test]
+fn all_conditions_must_hold_of_one_statement() {
+    let conditions = json!({"conditions": [{"expression": "predicate.a"}, {"expression": "predicate.b"}]});
+    let halves = scene(vec![
+        provenance(by_key(KEY), json!({"a": true, "b": false})),
+        provenance(by_key(KEY), json!({"a": false, "b": true})),
+    ]);
+    assert!(matches!(result(&halves, attested(conditions.clone())).verdict, Verdict::Violated(_)));
+    let whole = scene(vec![
+        provenance(by_key(KEY), json!({"a": false, "b": true})),
+        provenance(by_key(KEY), json!({"a": true, "b": true})),
+    ]);
+    assert_eq!(told(&whole, attested(conditions)), "satisfied");
+}
+
+#[test]
+fn a_denial_tells_it_all_in_a_few_lines() {
+    let spec = json!({
+        "signatures": {"atLeast": 2, "authorities": [key("release", KEY), keyless("ci", &SUBJECT.replace("v1", "*"))]},
+        "attestations": [{"name": "provenance", "predicateType": SLSA, "authorities": ["ci"]}],
+    });
+    let decision = scene(vec![signature(by_key(KEY))]).decide(&[policy(spec)], IMAGE);
+    let refusal = Refusal { kind: "Pod", namespace: "team-a", name: "web", decision_id: "d-1" };
+    assert_snapshot!(denial(&Decision { images: vec![decision] }, refusal), @"");
+}

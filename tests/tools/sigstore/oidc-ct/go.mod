@@ -1,0 +1,3 @@
+module tidewaiter.dev/tests/tools/oidc-ct
+
+go 1.26.0
