@@ -1,7 +1,7 @@
 //! A real registry with the referrers API, which the distribution project's does not have: that of
 //! go-containerregistry, on loopback, in memory.
 
-use std::process::Command;
+use std::{path::PathBuf, process::Command};
 
 use tidewaiter::registry::RegistryEntry;
 use tokio::sync::OnceCell;
@@ -22,8 +22,9 @@ impl ReferrersRegistry {
     /// The one that tests share, each with repositories of its own; started by whoever comes first. `None`
     /// if the program is missing, and then the test has been [skipped](tools::skip).
     pub async fn shared() -> Option<&'static Self> {
-        static SHARED: OnceCell<Option<ReferrersRegistry>> = OnceCell::const_new();
-        SHARED.get_or_init(Self::start).await.as_ref()
+        static SHARED: OnceCell<ReferrersRegistry> = OnceCell::const_new();
+        let [program] = tools::find_all(["referrers-registry"])?;
+        Some(SHARED.get_or_init(|| Self::start_with(program)).await)
     }
 
     /// Starts a registry for one test alone. `None` as with [`shared`](Self::shared).
@@ -33,10 +34,14 @@ impl ReferrersRegistry {
     /// If it does not start, with its log.
     pub async fn start() -> Option<Self> {
         let [program] = tools::find_all(["referrers-registry"])?;
+        Some(Self::start_with(program).await)
+    }
+
+    async fn start_with(program: PathBuf) -> Self {
         let directory = process::directory("referrers").unwrap();
         let server = Guarded::start(&Command::new(program), directory).unwrap();
         let (server, host) = server.listening().await.unwrap();
-        Some(Self { client: RegistryClient::new(host, Login::Nobody, None).unwrap(), server })
+        Self { client: RegistryClient::new(host, Login::Nobody, None).unwrap(), server }
     }
 
     /// A client that may do everything.

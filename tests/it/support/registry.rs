@@ -56,8 +56,9 @@ impl Registry {
     /// One without accounts or TLS that tests share, each with repositories of its own; started by whoever
     /// comes first. `None` as with [`start`](Self::start).
     pub async fn shared() -> Option<&'static Self> {
-        static SHARED: OnceCell<Option<Registry>> = OnceCell::const_new();
-        SHARED.get_or_init(|| Self::start(Options::default())).await.as_ref()
+        static SHARED: OnceCell<Registry> = OnceCell::const_new();
+        let [program] = tools::find_all(["registry"])?;
+        Some(SHARED.get_or_init(async || Self::start_or_panic(&program, Options::default()).await).await)
     }
 
     /// Starts a registry. `None` if the program is missing, and then the test has been
@@ -68,8 +69,12 @@ impl Registry {
     /// If the registry does not start, with its log.
     pub async fn start(options: Options<'_>) -> Option<Self> {
         let [program] = tools::find_all(["registry"])?;
-        match Self::start_with(&program, options).await {
-            Ok(registry) => Some(registry),
+        Some(Self::start_or_panic(&program, options).await)
+    }
+
+    async fn start_or_panic(program: &Path, options: Options<'_>) -> Self {
+        match Self::start_with(program, options).await {
+            Ok(registry) => registry,
             Err(error) => panic!("the registry did not start: {error:#}"),
         }
     }

@@ -85,8 +85,9 @@ impl Sigstore {
     /// The one that tests share; started by whoever comes first. `None` if a program is missing, and then
     /// the test has been skipped.
     pub async fn shared() -> Option<&'static Self> {
-        static SHARED: OnceCell<Option<Sigstore>> = OnceCell::const_new();
-        SHARED.get_or_init(Self::start).await.as_ref()
+        static SHARED: OnceCell<Sigstore> = OnceCell::const_new();
+        let programs = programs()?;
+        Some(SHARED.get_or_init(|| Self::start_or_panic(programs)).await)
     }
 
     /// Starts the servers for one test alone. `None` as with [`shared`](Self::shared).
@@ -95,10 +96,12 @@ impl Sigstore {
     ///
     /// If one does not start, with its log.
     pub async fn start() -> Option<Self> {
-        let programs = tools::find_group(GROUP, ["oidc-ct", "fulcio", "rekor", "timestamp-server"])?;
-        let cosign = Cosign::find()?;
+        Some(Self::start_or_panic(programs()?).await)
+    }
+
+    async fn start_or_panic((programs, cosign): ([PathBuf; 4], Cosign)) -> Self {
         match Self::start_with(programs, &cosign).await {
-            Ok(sigstore) => Some(sigstore),
+            Ok(sigstore) => sigstore,
             Err(error) => panic!("the private Sigstore did not start: {error:#}"),
         }
     }
@@ -304,6 +307,11 @@ impl Signer for Logged<'_> {
         args.extend(["--key".to_owned(), text(&self.key.public)]);
         args
     }
+}
+
+fn programs() -> Option<([PathBuf; 4], Cosign)> {
+    let programs = tools::find_group(GROUP, ["oidc-ct", "fulcio", "rekor", "timestamp-server"])?;
+    Some((programs, Cosign::find()?))
 }
 
 /// Starts a server that says where it listens, and answers with its URL.
