@@ -13,15 +13,20 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    ports::{EmbeddedTrust, HeldPolicies, StatedNamespaces, SystemClock, Unobserved},
-    settings::{Settings, Surroundings},
+    ports::{HeldPolicies, StatedNamespaces, SystemClock, Unobserved},
+    settings::{Origin, Settings, Surroundings},
 };
 use crate::{
     cluster::NoPullSecrets,
     decision::{Decision, ImageDecision, Refusal, denial, printable, warnings},
-    files::{self, Document, Place},
+    files::{self, Document, Filed, FiledRoot, Place},
     policy::PolicySet,
-    review::{ReviewedObject, Reviewer, Stage, ports::Labels},
+    review::{
+        ReviewedObject, Reviewer, Stage,
+        documents::{DocumentReview, review_trust_root},
+        ports::Labels,
+    },
+    trust::RootCheck,
     workload::{self, Patch, Pin, Workload, WorkloadKind},
 };
 
@@ -42,7 +47,8 @@ const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, group(clap::ArgGroup::new("what").required(true).multiple(true)))]
 pub struct Args {
-    /// Policies: a file or a directory of YAML or JSON. May be given several times.
+    /// Policies: a file or a directory of YAML or JSON, with the ImageTrustRoots, Secrets and ConfigMaps that
+    /// they name. May be given several times.
     #[arg(long, value_name = "PATH")]
     policies: Vec<PathBuf>,
     /// The settings file that the webhook runs with.
@@ -121,9 +127,16 @@ struct Targets {
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let settings = Settings::read(args.config.as_deref())?;
-    let policies = HeldPolicies::default();
-    policies.hold(read_policies(&args.policies)?);
+    let Read { policies: set, filed } = read_policies(&args.policies)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let trust = settings.trust(Origin::Files, Arc::new(Unobserved))?;
+    trust.filed(&set, filed.roots.into_iter().map(|filed| filed.root).collect(), filed.objects);
+    runtime.block_on(trust.settle());
+    for trouble in trust.troubles() {
+        writeln!(io::stderr(), "warning: {trouble}: whatever needs it fails")?;
+    }
+    let policies = HeldPolicies::default();
+    policies.hold(set);
 
     let mut found = Targets::default();
     found.add_files(&args);
@@ -135,7 +148,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         namespaces: Arc::new(namespaces),
         pull_secrets: Arc::new(NoPullSecrets),
         clock: Arc::new(SystemClock),
-        trust: Arc::new(EmbeddedTrust::new()),
+        trust,
     };
     let reviewer = settings.reviewer(surroundings, Arc::new(Unobserved), runtime.handle())?;
 
@@ -162,15 +175,26 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// What `--policies` holds.
+struct Read {
+    policies: PolicySet,
+    filed: Filed,
+}
+
 /// The policies of `paths`. One that does not compile is an error here: this is where its author looks.
-fn read_policies(paths: &[PathBuf]) -> anyhow::Result<PolicySet> {
+fn read_policies(paths: &[PathBuf]) -> anyhow::Result<Read> {
     let mut stderr = io::stderr().lock();
     if paths.is_empty() {
         writeln!(stderr, "warning: no --policies: no policy is about any image")?;
     }
-    let policies = files::read_policies(paths)?;
+    let filed = files::read_policies(paths)?;
     let mut broken = Vec::new();
-    for filed in &policies {
+    for FiledRoot { place, root } in &filed.roots {
+        if let DocumentReview::Refused(error) = review_trust_root(root, &RootCheck) {
+            broken.push(format!("{place}: ImageTrustRoot/{}: {error}", root.name));
+        }
+    }
+    for filed in &filed.policies {
         let id = filed.policy.id();
         for warning in &filed.warnings {
             writeln!(stderr, "warning: {}: {id}: {warning}", filed.place)?;
@@ -180,7 +204,8 @@ fn read_policies(paths: &[PathBuf]) -> anyhow::Result<PolicySet> {
         }
     }
     anyhow::ensure!(broken.is_empty(), "{}", broken.join("\nerror: "));
-    Ok(PolicySet::new(policies.into_iter().map(|filed| filed.policy)))
+    let policies = PolicySet::new(filed.policies.iter().map(|filed| filed.policy.clone()));
+    Ok(Read { policies, filed })
 }
 
 impl Targets {

@@ -4,6 +4,10 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::*;
+use crate::{
+    policy::{ObjectKind, ObjectName},
+    review::ports::ObjectContent,
+};
 
 const POLICY: &str = "apiVersion: tidewaiter.dev/v1alpha1\nkind: ClusterImageAdmissionPolicy\nmetadata: {name: house-rules}\nspec: {references: {denyTags: [latest]}}\n";
 
@@ -157,11 +161,11 @@ fn an_edit_takes_effect_and_a_broken_one_leaves_what_was_in_force() {
     let file = folder.path().join("p.yaml");
     fs::write(&file, POLICY).unwrap();
     let (policies, first) = PolicyDirectory::open(vec![folder.path().to_owned()]).unwrap();
-    assert_eq!(first.len(), 1);
+    assert_eq!(first.policies.len(), 1);
     assert!(matches!(policies.reload(), Reload::Unchanged));
 
     fs::write(&file, format!("{POLICY}---\n{}", POLICY.replace("house-rules", "more"))).unwrap();
-    assert!(matches!(policies.reload(), Reload::Changed(read) if read.len() == 2));
+    assert!(matches!(policies.reload(), Reload::Changed(read) if read.policies.len() == 2));
     assert_eq!(count(&policies), 2);
 
     fs::write(&file, "spec: [").unwrap();
@@ -174,7 +178,7 @@ fn an_edit_takes_effect_and_a_broken_one_leaves_what_was_in_force() {
     assert_eq!(count(&policies), 2);
 
     fs::write(&file, POLICY).unwrap();
-    assert!(matches!(policies.reload(), Reload::Changed(read) if read.len() == 1));
+    assert!(matches!(policies.reload(), Reload::Changed(read) if read.policies.len() == 1));
 }
 
 #[test]
@@ -182,8 +186,74 @@ fn a_policy_that_does_not_compile_is_in_force_and_failing() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("p.yaml"), POLICY.replace("denyTags", "denyTogs")).unwrap();
     let (policies, read) = PolicyDirectory::open(vec![folder.path().to_owned()]).unwrap();
-    assert!(read[0].policy.compile_error().is_some());
+    assert!(read.policies[0].policy.compile_error().is_some());
     assert_eq!(count(&policies), 1);
+}
+
+const TRUST: &str = "
+apiVersion: tidewaiter.dev/v1alpha1
+kind: ImageTrustRoot
+metadata: {name: house}
+spec: {configMapRef: {namespace: trust, name: roots}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: keys, namespace: trust}
+type: Opaque
+data: {a: YWJj, b: eHl6}
+stringData: {b: wins}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: keys, namespace: trust}
+data: {a: text}
+binaryData: {c: YWJj}
+";
+
+#[test]
+fn trust_roots_secrets_and_config_maps_may_stand_beside_policies() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("p.yaml"), format!("{POLICY}---{TRUST}")).unwrap();
+    let filed = read_policies(&[folder.path().to_owned()]).unwrap();
+    assert_eq!((filed.policies.len(), filed.roots.len(), filed.objects.len()), (1, 1, 2));
+    assert_eq!(&*filed.roots[0].root.name, "house");
+    let object = |kind| {
+        let name = ObjectName { kind, namespace: "trust".into(), name: "keys".into() };
+        let ObjectContent::Data(data) = &filed.objects[&name] else { panic!("no data") };
+        let text = |(key, value): (&Box<str>, &Option<Box<[u8]>>)| {
+            format!("{key}={}", String::from_utf8_lossy(value.as_deref().unwrap()))
+        };
+        data.iter().map(text).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(object(ObjectKind::Secret), "a=abc b=wins");
+    assert_eq!(object(ObjectKind::ConfigMap), "a=text c=abc");
+    assert!(!format!("{filed:?}").contains("wins"), "what a Secret holds is not printed");
+}
+
+#[rstest]
+#[case::no_namespace(
+    "metadata: {name: keys, namespace: trust}",
+    "metadata: {name: keys}",
+    "metadata.namespace: name the Secret's namespace"
+)]
+#[case::no_base64("a: YWJj", "a: a secret", "data.a: wanted base64")]
+#[case::a_number("b: wins", "b: 1", "stringData.b: wanted text")]
+#[case::a_list("data: {a: YWJj, b: eHl6}", "data: [hunter2]", "data: wanted keys and values")]
+#[case::a_slip("stringData:", "stringDate:", "stringDate: unknown field")]
+#[case::another_kind("kind: Secret", "kind: Service", "apiVersion \"v1\", kind \"Service\" is no policy")]
+#[case::twice("kind: ConfigMap", "kind: Secret", "Secret trust/keys is already defined in")]
+fn a_secret_that_is_none_is_refused_without_being_repeated(
+    #[case] from: &str,
+    #[case] to: &str,
+    #[case] wanted: &str,
+) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p.yaml");
+    let text = TRUST.replacen(from, to, 1).replace("binaryData: {c: YWJj}\n", "");
+    fs::write(&file, text).unwrap();
+    let error = read_policies(&[file]).unwrap_err().to_string();
+    assert!(error.contains("p.yaml: document") && error.contains(wanted), "{error}");
+    assert!(!error.contains("a secret") && !error.contains("hunter2"), "{error}");
 }
 
 fn count(policies: &PolicyDirectory) -> usize {

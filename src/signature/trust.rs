@@ -72,6 +72,7 @@ pub struct TrustRoot {
     /// Whether certificates must have been shown to a certificate transparency log. GitHub's own instance has
     /// none; where a root names one, no certificate does without.
     certificates_logged: bool,
+    digest: Digest,
 }
 
 /// Why a text is no trust root.
@@ -100,7 +101,13 @@ impl TrustRoot {
         }
         let root = TrustedRoot::from_json(json).map_err(|error| wrong(&error))?;
         let verifier = Verifier::new(&root).map_err(|error| wrong(&error))?;
-        Ok(Self { verifier, certificates_logged: !root.ctlogs.is_empty() })
+        let certificates_logged = !root.ctlogs.is_empty();
+        Ok(Self { verifier, certificates_logged, digest: Digest::sha256(json.as_bytes()) })
+    }
+
+    /// The SHA-256 digest of the `trusted_root.json` that it was read from.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
     }
 
     /// Checks the log entry and the timestamps of what `key` signed. Says when that was.

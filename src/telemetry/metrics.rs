@@ -54,6 +54,11 @@ pub struct Metrics {
     rejected: IntCounterVec,
     review_duration: HistogramVec,
     reviews: IntCounterVec,
+    trust: IntGaugeVec,
+    trust_changes: IntCounter,
+    trust_refreshed: IntGaugeVec,
+    trust_refreshes: IntCounterVec,
+    trust_seen: std::sync::Mutex<TrustSeen>,
     unmatched_images: IntCounter,
 }
 
@@ -66,6 +71,26 @@ pub struct MetricDescription {
     pub kind: &'static str,
     /// The labels' names.
     pub labels: Vec<String>,
+}
+
+/// What of trust has been told.
+#[derive(Debug, Default)]
+struct TrustSeen {
+    version: u64,
+    roots: BTreeSet<String>,
+}
+
+/// Keys and trust roots in force, for [`Metrics::set_trust`].
+#[derive(Clone, Debug)]
+pub struct TrustSample<'a> {
+    /// Their version, which grows with every change.
+    pub version: u64,
+    /// How many keys can be used, and how many cannot.
+    pub keys: (usize, usize),
+    /// How many trust roots can be used, and how many cannot.
+    pub roots: (usize, usize),
+    /// When TUF repositories last vouched for trust roots: name, and seconds since 1970; none if never.
+    pub refreshed: Vec<(&'a str, Option<i64>)>,
 }
 
 /// One review, for [`Metrics::review`].
@@ -143,6 +168,19 @@ impl Metrics {
                 "Answered AdmissionReviews.",
                 &["kind", "operation", "stage", "decision", "dry_run"],
             ),
+            trust: make.gauges("trust", "Keys and trust roots that policies name.", &["kind", "state"]),
+            trust_changes: make.counter("trust_changes_total", "Changes of keys or trust roots."),
+            trust_refreshed: make.gauges(
+                "trust_root_refreshed_timestamp_seconds",
+                "When a TUF repository last vouched for a trust root, since 1970.",
+                &["root"],
+            ),
+            trust_refreshes: make.counters(
+                "trust_root_refreshes_total",
+                "Times that a TUF repository was asked for a trust root.",
+                &["root", "outcome"],
+            ),
+            trust_seen: std::sync::Mutex::default(),
             unmatched_images: make.counter("unmatched_images_total", "Images that no policy was about."),
             registry: registry.clone(),
         };
@@ -235,6 +273,35 @@ impl Metrics {
         let host = if self.hosts.contains(host) { host } else { OTHER };
         self.registry_requests.with_label_values(&[host, class, outcome]).inc();
         self.registry_duration.with_label_values(&[host, class]).observe(duration.as_secs_f64());
+    }
+
+    /// These keys and trust roots are in force now. The series of a root that is gone go with it.
+    pub fn set_trust(&self, sample: &TrustSample<'_>) {
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        for (kind, (ready, failing)) in [("key", sample.keys), ("root", sample.roots)] {
+            self.trust.with_label_values(&[kind, "ready"]).set(count(ready));
+            self.trust.with_label_values(&[kind, "failing"]).set(count(failing));
+        }
+        // OK because nothing that holds this lock can panic
+        let mut seen = self.trust_seen.lock().unwrap();
+        self.trust_changes.inc_by(sample.version.saturating_sub(seen.version));
+        seen.version = seen.version.max(sample.version);
+        let roots: BTreeSet<String> = sample.refreshed.iter().map(|(root, _)| (*root).to_owned()).collect();
+        if seen.roots.difference(&roots).next().is_some() {
+            self.trust_refreshed.reset();
+            self.trust_refreshes.reset();
+        }
+        seen.roots = roots;
+        for (root, time) in &sample.refreshed {
+            if let Some(time) = time {
+                self.trust_refreshed.with_label_values(&[root]).set(*time);
+            }
+        }
+    }
+
+    /// A TUF repository was asked for the trust root of this name.
+    pub fn trust_root_refreshed(&self, root: &str, outcome: &'static str) {
+        self.trust_refreshes.with_label_values(&[root, outcome]).inc();
     }
 
     /// A cache was asked.

@@ -16,7 +16,7 @@ use super::{
     policies,
     report::{Rejection, Reporter},
 };
-use crate::review::Stage;
+use crate::review::{Stage, ports::TrustRootCheck};
 
 /// The largest body that is read. The API server's own limit for an object is 3 MiB, and a review may
 /// hold two.
@@ -24,16 +24,18 @@ const BODY_LIMIT: usize = 8 << 20;
 /// The largest first guess at how much room a body needs, whatever its header says.
 const FIRST_ROOM: usize = 64 << 10;
 
-/// Puts the webhook's paths into an application: `/mutate`, `/validate` and `/validate-policy`.
+/// Puts the webhook's paths into an application: `/mutate`, `/validate` and `/validate-policy`, which looks
+/// at trust roots with `check`.
 pub fn configure(
     admission: Arc<Admission>,
     reporter: Arc<dyn Reporter>,
+    check: Arc<dyn TrustRootCheck>,
 ) -> impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static {
     move |app| {
         let at = |path: &str, task: Task| post(path, task, &admission, &reporter);
         app.service(at("/mutate", Task::Review(Stage::Mutate)))
             .service(at("/validate", Task::Review(Stage::Validate)))
-            .service(at("/validate-policy", Task::Policy));
+            .service(at("/validate-policy", Task::Policy(check.clone())));
         let reporter = reporter.clone();
         app.default_service(web::to(move || {
             let reporter = reporter.clone();
@@ -42,18 +44,18 @@ pub fn configure(
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Task {
     Review(Stage),
-    Policy,
+    Policy(Arc<dyn TrustRootCheck>),
 }
 
 fn post(path: &str, task: Task, admission: &Arc<Admission>, reporter: &Arc<dyn Reporter>) -> Resource {
     let (admission, ours) = (admission.clone(), reporter.clone());
     let handle = move |request: HttpRequest, payload: web::Payload| {
-        let (admission, reporter) = (admission.clone(), ours.clone());
+        let (task, admission, reporter) = (task.clone(), admission.clone(), ours.clone());
         async move {
-            match handle(task, &admission, &request, payload).await {
+            match handle(&task, &admission, &request, payload).await {
                 Ok(body) => HttpResponse::Ok().content_type(mime::APPLICATION_JSON).body(body),
                 Err(trouble) => trouble.answer(&*reporter),
             }
@@ -67,7 +69,7 @@ fn post(path: &str, task: Task, admission: &Arc<Admission>, reporter: &Arc<dyn R
 }
 
 async fn handle(
-    task: Task,
+    task: &Task,
     admission: &Arc<Admission>,
     request: &HttpRequest,
     payload: web::Payload,
@@ -81,8 +83,8 @@ async fn handle(
     let read = tokio::time::timeout_at(deadline.into(), read(request, payload));
     let body = read.await.map_err(|_| Trouble::Slow)??;
     Ok(match task {
-        Task::Review(stage) => admission.answer(stage, body, Instant::now(), deadline).await?,
-        Task::Policy => policies::answer(&body)?,
+        Task::Review(stage) => admission.answer(*stage, body, Instant::now(), deadline).await?,
+        Task::Policy(check) => policies::answer(&body, &**check)?,
     })
 }
 

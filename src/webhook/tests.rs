@@ -187,8 +187,9 @@ async fn send_all(requests: impl IntoIterator<Item = test::TestRequest>, waiting
     let told = Arc::new(Told::default());
     let reviewer = Arc::new(Reviewer::new(ports, ReviewSettings::default(), Handle::current()));
     let admission = Admission::new(reviewer, told.clone(), Handle::current()).with_room_for(waiting);
-    let app =
-        test::init_service(App::new().configure(routes::configure(Arc::new(admission), told.clone()))).await;
+    let check = Arc::new(crate::trust::RootCheck);
+    let configure = routes::configure(Arc::new(admission), told.clone(), check);
+    let app = test::init_service(App::new().configure(configure)).await;
     let mut all = Vec::new();
     for request in requests {
         let answer = test::call_service(&app, request.to_request()).await;

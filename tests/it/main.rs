@@ -17,3 +17,4 @@ mod settings;
 mod signatures;
 mod sigstore;
 mod support;
+mod trust;

@@ -253,7 +253,11 @@ fn key(id: &PolicyId, rules: &KeyRules, path: &str, problems: &mut Problems) -> 
             .ok()
             .map(KeyRef::Inline),
         (None, Some(secret), None) => {
-            secret_key(id, secret, &format!("{path}.secretRef"), problems).map(KeyRef::Secret)
+            let of = match id.kind {
+                PolicyKind::Cluster => KeyRef::Secret,
+                PolicyKind::Namespaced => KeyRef::TeamSecret,
+            };
+            secret_key(id, secret, &format!("{path}.secretRef"), problems).map(of)
         }
         (None, None, Some(name)) => file(id, name, &format!("{path}.file"), problems).map(KeyRef::File),
         _ => {

@@ -37,6 +37,45 @@ async fn a_policy_that_would_not_work_is_not_stored_and_its_field_is_named(
     assert!(!said.success, "{said:?}");
 }
 
+#[rstest]
+#[case::no_trusted_root(json!({"inline": "{}"}), "spec.inline: this is no trusted_root.json that can be used")]
+#[case::no_tuf_root(json!({"tuf": {"mirror": "https://tuf.example.com", "root": "{}"}}), "spec.tuf.root: this is no root.json that can be used")]
+#[case::no_mirror(json!({"tuf": {"mirror": "https://u:hunter2@tuf.example.com", "root": "{}"}}), "spec.tuf.mirror: a TUF repository is read without a user name")]
+#[tokio::test]
+async fn a_trust_root_that_would_not_work_is_not_stored_and_its_field_is_named(
+    #[case] spec: Value,
+    #[case] field: &str,
+) {
+    let Some(cluster) = Cluster::shared().await else { return };
+    let root = json!({
+        "apiVersion": "tidewaiter.dev/v1alpha1", "kind": "ImageTrustRoot", "metadata": {"name": "bad"},
+        "spec": spec,
+    });
+    let said = cluster.dry_run(&root.to_string()).await;
+    assert!(!said.success && said.stderr.contains(field), "{field}: {said:?}");
+    assert!(
+        said.stderr.contains("the trust root cannot be used: ") && !said.stderr.contains("hunter2"),
+        "{said:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_trust_root_that_works_is_stored_and_says_so() {
+    let Some(cluster) = Cluster::shared().await else { return };
+    let root = json!({
+        "apiVersion": "tidewaiter.dev/v1alpha1", "kind": "ImageTrustRoot", "metadata": {"name": "github"},
+        "spec": {"sigstore": "GitHub"},
+    });
+    let said = cluster.apply(&root.to_string()).await;
+    assert!(said.success && said.stderr.is_empty(), "{said:?}");
+    cluster
+        .until("its status says that it can be used", async || {
+            let said = cluster.api.kubectl(&["get", "itr", "github", "--no-headers"]).await;
+            said.stdout.split_whitespace().take(3).eq(["github", "True", "GitHub"])
+        })
+        .await;
+}
+
 #[tokio::test]
 async fn every_policy_of_the_gallery_is_accepted_and_listed_with_its_columns() {
     let Some(cluster) = Cluster::shared().await else { return };

@@ -13,3 +13,4 @@ pub mod registry;
 pub mod sigstore;
 pub mod tokens;
 pub mod tools;
+pub mod tuf;
