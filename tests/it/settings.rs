@@ -39,7 +39,8 @@ struct Row {
 /// What was seen of one run.
 struct Seen {
     answer: Value,
-    asked: usize,
+    /// What the registry was asked: method and path.
+    asked: Vec<String>,
     took: Duration,
 }
 
@@ -68,8 +69,8 @@ impl Row {
             "metadata": {"name": "p"}, "spec": self.policy,
         });
         let objects = json!({"apiVersion": "v1", "kind": "List", "items": self.objects});
-        let asked = || self.registry.as_ref().map_or(0, |registry| registry.received().len());
-        let before = asked();
+        let received = || self.registry.as_ref().map_or_else(Vec::new, |registry| registry.received());
+        let before = received().len();
         let began = Instant::now();
         let mut command = process::tidewaiter();
         command.args(["check", "-o", "json", "--policies"]).arg(write("policy.json", &policy));
@@ -77,7 +78,9 @@ impl Row {
         let output = command.arg("-f").arg(write("objects.json", &objects)).output().unwrap();
         let answer = serde_json::from_slice(&output.stdout);
         let answer = answer.unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
-        Seen { answer, asked: asked() - before, took: began.elapsed() }
+        let asked =
+            received().iter().skip(before).map(|one| format!("{} {}", one.method, one.target)).collect();
+        Seen { answer, asked, took: began.elapsed() }
     }
 }
 
@@ -107,9 +110,11 @@ fn verdicts(seen: &Seen) -> String {
     all.join(" ")
 }
 
-/// Whether the registry was asked once or more often.
+/// Whether each thing was asked of the registry once or more often.
 fn asked(seen: &Seen) -> String {
-    if seen.asked == 1 { "once" } else { "again" }.to_owned()
+    let different: BTreeSet<&String> = seen.asked.iter().collect();
+    assert!(!different.is_empty(), "it was never asked");
+    if seen.asked.len() == different.len() { "once" } else { "again" }.to_owned()
 }
 
 /// Whether our own rules kept the registry from being asked.
@@ -146,6 +151,7 @@ async fn every_setting_acts_and_none_is_forgotten() {
     let none = json!({});
     let open = Arc::new(Hostile::start(|_| manifest()).await);
     let counted = Arc::new(Hostile::start(|_| manifest()).await);
+    let unsigned = Arc::new(Hostile::start(|_| Act::Answer(Reply::status(404))).await);
     let silent = Arc::new(Hostile::start(|_| Act::Silence).await);
     let private = Hostile::start(|request| match request.header("authorization") {
         Some("Basic dTpw") => manifest(),
@@ -202,6 +208,7 @@ async fn every_setting_acts_and_none_is_forgotten() {
         settings
     };
 
+    let key = rcgen::KeyPair::generate().unwrap().public_key_pem();
     let rows = vec![
         Row::new(
             "digestPinning",
@@ -259,6 +266,20 @@ async fn every_setting_acts_and_none_is_forgotten() {
                 ["once", "again"],
                 // More than are judged at a time, so that not all share one look-up.
                 &vec![format!("{}/cached:1", counted.host()); 60],
+            )
+        },
+        Row {
+            registry: Some(unsigned.clone()),
+            observe: asked,
+            policy: json!({"signatures": {"authorities": [{"name": "release", "key": {"inline": key}}]}}),
+            ..Row::new(
+                "evidenceCacheSeconds",
+                [
+                    entry(&unsigned.host(), &none),
+                    with(entry(&unsigned.host(), &none), "evidenceCacheSeconds", json!(0)),
+                ],
+                ["once", "again"],
+                &vec![format!("{}/a@{}", unsigned.host(), tidewaiter::image::Digest::sha256(b"a")); 60],
             )
         },
         Row::new(
