@@ -36,7 +36,8 @@ fn slsa() -> Value {
 }
 
 fn sbom(packages: usize) -> Value {
-    let package = |at: usize| json!({"name": format!("package-{at}"), "licenseConcluded": "MIT OR Apache-2.0"});
+    let package =
+        |at: usize| json!({"name": format!("package-{at}"), "licenseConcluded": "MIT OR Apache-2.0"});
     json!({"predicate": {"packages": (0..packages).map(package).collect::<Vec<_>>()}})
 }
 

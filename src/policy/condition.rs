@@ -58,7 +58,9 @@ pub enum ConditionError {
     #[error("the expression is empty: write what must be true, as in predicate.result == 'PASSED'")]
     Empty,
     /// More characters than an expression may have.
-    #[error("the expression has {length} characters; up to {EXPRESSION_LIMIT} are allowed: split it into several conditions")]
+    #[error(
+        "the expression has {length} characters; up to {EXPRESSION_LIMIT} are allowed: split it into several conditions"
+    )]
     TooLong {
         /// How many it has.
         length: usize,
@@ -227,7 +229,9 @@ impl Condition {
     /// Finds names that nobody knows, so that a typing error does not wait for the first image. It does not
     /// know the fields of a predicate, nor the types of values: those errors are failures of the condition.
     pub fn compile(expression: &str, message: Option<&str>) -> Result<Self, ConditionError> {
-        if let Some(length) = message.map(|text| text.chars().count()).filter(|length| *length > MESSAGE_LIMIT) {
+        if let Some(length) =
+            message.map(|text| text.chars().count()).filter(|length| *length > MESSAGE_LIMIT)
+        {
             return Err(ConditionError::MessageTooLong { length });
         }
         let program = Arc::new(Program::compile(expression)?);

@@ -252,7 +252,8 @@ fn equal_within(
     fuel: Option<&Fuel>,
     depth: usize,
 ) -> Result<bool, ExecutionError> {
-    let depth = depth.checked_sub(1).ok_or_else(|| failed("the values are nested too deep to be compared"))?;
+    let depth =
+        depth.checked_sub(1).ok_or_else(|| failed("the values are nested too deep to be compared"))?;
     let burn = |steps| fuel.map_or(Ok(()), |fuel| fuel.burn(steps));
     match (left.get_type().kind(), right.get_type().kind()) {
         (Kind::List, Kind::List) => {
@@ -395,9 +396,9 @@ fn substring<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
     fuel(&args)?.burn(text(all.len(), BYTES_MADE))?;
     let position = |at| {
         let index: &CelInt = argument(&args, at, "substring")?;
-        let bytes = usize::try_from(*index.inner()).ok().and_then(|index| {
-            all.char_indices().map(|(at, _)| at).chain([all.len()]).nth(index)
-        });
+        let bytes = usize::try_from(*index.inner())
+            .ok()
+            .and_then(|index| all.char_indices().map(|(at, _)| at).chain([all.len()]).nth(index));
         bytes.ok_or_else(|| failed("substring: the text is not that long"))
     };
     let start = position(1)?;

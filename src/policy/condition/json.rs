@@ -4,9 +4,7 @@ use cel::{
     ExecutionError,
     common::{
         traits::{Container, Indexer, Iterable, Iterator, Sizer, Zeroer},
-        types::{
-            CelBool, CelDouble, CelInt, CelList, CelMap, CelNull, CelString, CelUInt, Kind, Type,
-        },
+        types::{CelBool, CelDouble, CelInt, CelList, CelMap, CelNull, CelString, CelUInt, Kind, Type},
         value::{CowVal, Val},
     },
 };
@@ -191,7 +189,8 @@ impl<'v> Indexer for Many<'v> {
                 })?
             }
             Source::Map(map) => {
-                let key = index.downcast_ref::<CelString<'_>>().ok_or_else(|| not_an_index(index, "map key"))?;
+                let key =
+                    index.downcast_ref::<CelString<'_>>().ok_or_else(|| not_an_index(index, "map key"))?;
                 map.get(key.inner()).ok_or_else(|| ExecutionError::no_such_key(key.inner()))?
             }
         };

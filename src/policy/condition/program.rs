@@ -1,8 +1,6 @@
 use cel::{
     IdedExpr, ParseErrors,
-    common::ast::{
-        CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, operators,
-    },
+    common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, operators},
     parser::PrattParser,
 };
 
@@ -120,7 +118,9 @@ fn check_depth(ast: &IdedExpr) -> Result<(), ConditionError> {
             Expr::Map(map) => {
                 for entry in &map.entries {
                     match &entry.expr {
-                        EntryExpr::MapEntry(entry) => [&entry.key, &entry.value].into_iter().for_each(&mut inside),
+                        EntryExpr::MapEntry(entry) => {
+                            [&entry.key, &entry.value].into_iter().for_each(&mut inside)
+                        }
                         EntryExpr::StructField(field) => inside(&field.value),
                     }
                 }
@@ -157,7 +157,9 @@ impl Compiler {
             Expr::Literal(LiteralValue::Bytes(_)) => Err(ConditionError::Unavailable { what: "bytes" }),
             Expr::Literal(_) => Ok(()),
             Expr::Map(map) => map.entries.iter_mut().try_for_each(|entry| match &mut entry.expr {
-                EntryExpr::MapEntry(entry) => self.read(&mut entry.key).and_then(|()| self.copied(&mut entry.value)),
+                EntryExpr::MapEntry(entry) => {
+                    self.read(&mut entry.key).and_then(|()| self.copied(&mut entry.value))
+                }
                 EntryExpr::StructField(_) => Err(ConditionError::Unavailable { what: "messages" }),
             }),
             Expr::Select(select) => {
@@ -198,7 +200,8 @@ impl Compiler {
         if is_bound || rules::TYPES.contains(&name) {
             return Ok(());
         }
-        let variable = Variable::named(name).ok_or_else(|| ConditionError::UnknownVariable { name: quoted(name) })?;
+        let variable =
+            Variable::named(name).ok_or_else(|| ConditionError::UnknownVariable { name: quoted(name) })?;
         if !self.uses.contains(&variable) {
             self.uses.push(variable);
         }
@@ -231,7 +234,8 @@ impl Compiler {
         if call.target.is_some() {
             return self.function(call);
         }
-        let is_result = matches!(call.args.first().map(|first| &first.expr), Some(Expr::Ident(name)) if name == RESULT);
+        let is_result =
+            matches!(call.args.first().map(|first| &first.expr), Some(Expr::Ident(name)) if name == RESULT);
         let paid = match &*call.func_name {
             // What macros do with what they gather. They append it in a list of one.
             operators::ADD if is_result => return self.nodes(&mut call.args),
@@ -243,7 +247,9 @@ impl Compiler {
             | operators::LOGICAL_NOT
             | operators::LOGICAL_OR
             | operators::NOT_STRICTLY_FALSE => return self.nodes(&mut call.args),
-            operators::INDEX | operators::OPT_INDEX | operators::OPT_SELECT => return self.index(&mut call.args),
+            operators::INDEX | operators::OPT_INDEX | operators::OPT_SELECT => {
+                return self.index(&mut call.args);
+            }
             operators::SUBSTRACT
             | operators::MULTIPLY
             | operators::DIVIDE
@@ -315,10 +321,13 @@ impl Compiler {
             pattern: quoted(text.inner()),
             problem: match error {
                 regex::Error::CompiledTooBig(_) => {
-                    "it is too large: repeat less, and write [0-9] for \\d and [0-9A-Za-z_] for \\w".to_owned()
+                    "it is too large: repeat less, and write [0-9] for \\d and [0-9A-Za-z_] for \\w"
+                        .to_owned()
                 }
                 // The last line says what is wrong; those before it draw where
-                error => printable(error.to_string().lines().last().unwrap_or_default().trim(), PROBLEM_LIMIT),
+                error => {
+                    printable(error.to_string().lines().last().unwrap_or_default().trim(), PROBLEM_LIMIT)
+                }
             },
         })?;
         node.expr = Expr::Ident(format!("{PATTERN}{}", self.patterns.len()));
@@ -357,9 +366,7 @@ fn is_small(expr: &Expr) -> bool {
             (operators::CONDITIONAL, None) => args.iter().skip(1).all(|arg| is_small(&arg.expr)),
             (operators::ADD | operators::INDEX | operators::OPT_INDEX | operators::OPT_SELECT, None) => false,
             (name, None) if name.contains('_') || name == operators::IN => true,
-            (name, target) => {
-                rules::find(name, target.is_some(), false).is_some_and(|rule| rule.small)
-            }
+            (name, target) => rules::find(name, target.is_some(), false).is_some_and(|rule| rule.small),
         },
         // What `all`, `exists` and `exists_one` begin with; `map` and `filter` begin with a list
         Expr::Comprehension(all) => matches!(all.accu_init.expr, Expr::Literal(_)),
@@ -426,9 +433,12 @@ fn unfinished() -> ConditionError {
 fn cost(node: &IdedExpr) -> u64 {
     let all = |nodes: &[&IdedExpr]| nodes.iter().fold(1, |sum: u64, node| sum + cost(node));
     match &node.expr {
-        Expr::Call(call) => {
-            call.target.iter().map(|target| cost(target)).chain(call.args.iter().map(cost)).fold(1, |sum, one| sum + one)
-        }
+        Expr::Call(call) => call
+            .target
+            .iter()
+            .map(|target| cost(target))
+            .chain(call.args.iter().map(cost))
+            .fold(1, |sum, one| sum + one),
         Expr::Comprehension(loops) => {
             TURN + all(&[&loops.iter_range, &loops.accu_init, &loops.loop_cond, &loops.result])
         }

@@ -81,7 +81,10 @@ const RULES: &[Rule] = &[
     global("uint", "uint(x)"),
     rule(Style::Global, "string", "string(x)", 1..=1, Reads::All, false),
     rule(Style::Global, "dyn", "dyn(x)", 1..=1, Reads::Nothing, false),
-    Rule { paid: Some("@matches"), ..rule(Style::Global, "matches", "matches(text, 'pattern')", 2..=2, Reads::All, true) },
+    Rule {
+        paid: Some("@matches"),
+        ..rule(Style::Global, "matches", "matches(text, 'pattern')", 2..=2, Reads::All, true)
+    },
     question("contains", "text.contains(part)"),
     question("endsWith", "text.endsWith(end)"),
     Rule { paid: Some("@matches"), ..question("matches", "text.matches('pattern')") },

@@ -76,14 +76,23 @@ fn what_mentions_now_depends_on_time(#[case] expression: &str, #[case] depends: 
     "there is no variable \"predicat\": there are statement, predicate, image and now, and those that all, exists, exists_one, map and filter name"
 )]
 #[case("image.tags == 'x'", "image has no \"tags\": it has digest, reference, registry, repository, tag")]
-#[case("image.?name.hasValue()", "image has no \"name\": it has digest, reference, registry, repository, tag")]
+#[case(
+    "image.?name.hasValue()",
+    "image has no \"name\": it has digest, reference, registry, repository, tag"
+)]
 #[case("image['host'] == 'x'", "image has no \"host\": it has digest, reference, registry, repository, tag")]
 #[case("lower(predicate.x) == 'a'", "there is no function \"lower\" of this kind")]
-#[case("contains(predicate.x, 'a')", "there is no function \"contains\" of this kind: write text.contains(part)")]
+#[case(
+    "contains(predicate.x, 'a')",
+    "there is no function \"contains\" of this kind: write text.contains(part)"
+)]
 #[case("predicate.x.all(y)", "there is no function \"all\" of this kind: write list.all(x, condition)")]
 #[case("bytes('a') == bytes('a')", "there is no function \"bytes\" of this kind")]
 #[case("predicate.x.contains()", "\"contains\" has another number of arguments: write text.contains(part)")]
-#[case("now.getHours('Europe/Berlin') == 1", "\"getHours\" has another number of arguments: write time.getHours()")]
+#[case(
+    "now.getHours('Europe/Berlin') == 1",
+    "\"getHours\" has another number of arguments: write time.getHours()"
+)]
 #[case("[1].all(now, true)", "\"now\" says something else already: give the variable another name")]
 #[case("[1].all(string, true)", "\"string\" says something else already: give the variable another name")]
 #[case("image.tag.matches('(')", "the pattern \"(\": error: unclosed group")]
@@ -120,7 +129,10 @@ fn an_error_says_what_would_be_right(#[case] expression: &str, #[case] message: 
 #[case("predicate.number.split('a') == []", "\"split\" is not for int")]
 #[case("1 / predicate.zero == 1", "a division by zero")]
 #[case("9223372036854775807 + predicate.number == 1", "the result of \"add\" is too large")]
-#[case("timestamp(predicate.text) < now", "a timestamp is a date and time with its offset, as in 2026-11-24T00:00:00Z (RFC 3339)")]
+#[case(
+    "timestamp(predicate.text) < now",
+    "a timestamp is a date and time with its offset, as in 2026-11-24T00:00:00Z (RFC 3339)"
+)]
 #[case("predicate.text ? true : false", "there is string where bool should be")]
 #[case("predicate.list.all(x, x.y == 1)", "\".\" is not for int and string")]
 #[case("predicate.?nothing.value() == 1", "value: optional.none() dereference")]
@@ -128,7 +140,8 @@ fn an_error_says_what_would_be_right(#[case] expression: &str, #[case] message: 
 #[case("'a\\u202e\\u0007\\n' + predicate.hostile > 1", "\">\" is not for string and int")]
 #[case("predicate[predicate.hostile] == 1", "there is no field \"a\\u{202e}\\u{7} b\"")]
 fn an_error_at_run_time_is_a_failure_that_says_why(#[case] expression: &str, #[case] message: &str) {
-    let predicate = json!({"text": "t", "number": 5, "zero": 0, "list": [1, 2], "hostile": "a\u{202e}\u{7}\nb"});
+    let predicate =
+        json!({"text": "t", "number": 5, "zero": 0, "list": [1, 2], "hostile": "a\u{202e}\u{7}\nb"});
     let failure = ConditionFailure::Failed(message.to_owned());
     assert_eq!(check(expression, &statement(predicate)), Err(failure));
 }
@@ -136,7 +149,8 @@ fn an_error_at_run_time_is_a_failure_that_says_why(#[case] expression: &str, #[c
 #[test]
 fn a_failure_is_short_however_long_what_failed_is() {
     let predicate = json!({"key": "ä".repeat(100_000)});
-    let Err(ConditionFailure::Failed(problem)) = check("predicate[predicate.key]", &statement(predicate)) else {
+    let Err(ConditionFailure::Failed(problem)) = check("predicate[predicate.key]", &statement(predicate))
+    else {
         panic!("a failure");
     };
     assert_eq!(problem.chars().count(), FAILURE_LIMIT + 1);

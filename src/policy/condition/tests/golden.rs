@@ -51,13 +51,28 @@ fn slsa() -> Value {
 #[case("predicate.runDetails.builder.id == 'https://example.com/other'", FALSE)]
 #[case("predicate.runDetails.builder.id.startsWith('https://github.com/acme/')", TRUE)]
 #[case("predicate.runDetails.builder.id.startsWith('https://github.com/acme-evil/')", FALSE)]
-#[case("predicate.buildDefinition.externalParameters.workflow.ref.matches('^refs/tags/v[0-9]+\\\\.[0-9]+\\\\.[0-9]+$')", TRUE)]
+#[case(
+    "predicate.buildDefinition.externalParameters.workflow.ref.matches('^refs/tags/v[0-9]+\\\\.[0-9]+\\\\.[0-9]+$')",
+    TRUE
+)]
 #[case(r"predicate.buildDefinition.externalParameters.workflow.ref.matches(r'^refs/tags/v\d+$')", FALSE)]
-#[case("predicate.buildDefinition.resolvedDependencies.exists(d, d.uri.startsWith('git+https://github.com/acme/'))", TRUE)]
-#[case("predicate.buildDefinition.resolvedDependencies.all(d, d.uri.startsWith('git+https://github.com/acme/'))", FALSE)]
+#[case(
+    "predicate.buildDefinition.resolvedDependencies.exists(d, d.uri.startsWith('git+https://github.com/acme/'))",
+    TRUE
+)]
+#[case(
+    "predicate.buildDefinition.resolvedDependencies.all(d, d.uri.startsWith('git+https://github.com/acme/'))",
+    FALSE
+)]
 #[case("predicate.buildDefinition.resolvedDependencies.exists_one(d, has(d.digest.gitCommit))", TRUE)]
-#[case("predicate.buildDefinition.resolvedDependencies.filter(d, has(d.digest.gitCommit)).map(d, d.digest.gitCommit.size()) == [40]", TRUE)]
-#[case("predicate.buildDefinition.internalParameters.github.event_name in ['push', 'workflow_dispatch']", TRUE)]
+#[case(
+    "predicate.buildDefinition.resolvedDependencies.filter(d, has(d.digest.gitCommit)).map(d, d.digest.gitCommit.size()) == [40]",
+    TRUE
+)]
+#[case(
+    "predicate.buildDefinition.internalParameters.github.event_name in ['push', 'workflow_dispatch']",
+    TRUE
+)]
 #[case("predicate.buildDefinition.internalParameters.github.event_name in ['schedule']", FALSE)]
 #[case("predicate.builder.id == 'https://example.com/v0.2'", missing("builder"))]
 #[case("predicate.?builder.?id.orValue('') == ''", TRUE)]
@@ -166,7 +181,10 @@ fn an_image_without_a_tag_has_null_for_it() {
 #[rstest]
 // Values of the statement, and their types
 #[case("predicate.int == 5 && type(predicate.int) == int", TRUE)]
-#[case("predicate.int + 1 == 6 && predicate.int * 2 - 1 == 9 && predicate.int / 2 == 2 && predicate.int % 2 == 1", TRUE)]
+#[case(
+    "predicate.int + 1 == 6 && predicate.int * 2 - 1 == 9 && predicate.int / 2 == 2 && predicate.int % 2 == 1",
+    TRUE
+)]
 #[case("predicate.negative == -3 && -predicate.negative == 3", TRUE)]
 #[case("predicate.huge == 18446744073709551615u && type(predicate.huge) == uint", TRUE)]
 #[case("predicate.double == 1.5 && type(predicate.double) == double && predicate.double > 1", TRUE)]
@@ -182,13 +200,19 @@ fn an_image_without_a_tag_has_null_for_it() {
 #[case("predicate.list != [1, 2, 3] || [1, 2, 3] != predicate.list", FALSE)]
 #[case("predicate.list == [1, 2] || predicate.list == [3, 2, 1] || predicate.list == [1, 2, 3, 4]", FALSE)]
 #[case("predicate.map == {'a': 1, 'b': [2]} && {'b': [2], 'a': 1} == predicate.map", TRUE)]
-#[case("predicate.map == {'a': 1} || predicate.map == {'a': 1, 'b': [3]} || predicate.map == {'a': 1, 'c': [2]}", FALSE)]
+#[case(
+    "predicate.map == {'a': 1} || predicate.map == {'a': 1, 'b': [3]} || predicate.map == {'a': 1, 'c': [2]}",
+    FALSE
+)]
 #[case("predicate.nested == [[1, 2], {'a': null}] && predicate.nested != [[1, 2], {'a': 0}]", TRUE)]
 #[case("predicate == statement.predicate && statement != predicate", TRUE)]
 #[case("predicate.list == predicate.map || predicate.list == 'x' || predicate.map == null", FALSE)]
 #[case("predicate.?map == optional.of(predicate.map) && predicate.?x == optional.none()", TRUE)]
 // Membership
-#[case("2 in predicate.list && !(4 in predicate.list) && 'a' in predicate.map && !('c' in predicate.map)", TRUE)]
+#[case(
+    "2 in predicate.list && !(4 in predicate.list) && 'a' in predicate.map && !('c' in predicate.map)",
+    TRUE
+)]
 #[case("0 in predicate.map || true in predicate.map || 1.5 in predicate.map || 1u in predicate.map", FALSE)]
 #[case("null in predicate.map", failed("\"in\" is not for null_type and map"))]
 #[case("[1, 2] in predicate.nested && {'a': null} in predicate.nested", TRUE)]
@@ -207,14 +231,23 @@ fn an_image_without_a_tag_has_null_for_it() {
 #[case("predicate.?x.orValue('none') == 'none' && predicate.?text.orValue('none') == 'some text'", TRUE)]
 #[case("predicate.?x.?y.?z.hasValue() == false && predicate.map.?b[0].value() == 2", TRUE)]
 #[case("predicate.?x.or(predicate.?text).value() == 'some text' && predicate.list[?7].orValue(0) == 0", TRUE)]
-#[case("optional.ofNonZeroValue('').hasValue() || optional.ofNonZeroValue(predicate.empty).hasValue()", FALSE)]
+#[case(
+    "optional.ofNonZeroValue('').hasValue() || optional.ofNonZeroValue(predicate.empty).hasValue()",
+    FALSE
+)]
 #[case("[?predicate.?x, ?predicate.?int] == [5] && {?'a': predicate.?x} == {}", TRUE)]
 // Loops
-#[case("predicate.list.all(x, x > 0) && predicate.list.exists(x, x == 3) && predicate.list.exists_one(x, x > 2)", TRUE)]
+#[case(
+    "predicate.list.all(x, x > 0) && predicate.list.exists(x, x == 3) && predicate.list.exists_one(x, x > 2)",
+    TRUE
+)]
 #[case("predicate.list.existsOne(x, x > 1)", FALSE)]
 #[case("predicate.list.map(x, x * 2) == [2, 4, 6] && predicate.list.map(x, x > 1, x * 2) == [4, 6]", TRUE)]
 #[case("predicate.list.filter(x, x != 2) == [1, 3]", TRUE)]
-#[case("predicate.map.all(key, key in ['a', 'b']) && predicate.map.exists(key, predicate.map[key] == 1)", TRUE)]
+#[case(
+    "predicate.map.all(key, key in ['a', 'b']) && predicate.map.exists(key, predicate.map[key] == 1)",
+    TRUE
+)]
 #[case("predicate.list.map(x, predicate.list.map(y, x * y)) == [[1, 2, 3], [2, 4, 6], [3, 6, 9]]", TRUE)]
 #[case("predicate.list.exists(x, predicate.list.exists(y, [1].exists(z, x + y + z == 7)))", TRUE)]
 #[case("predicate.list.all(x, predicate.list.exists(x, x == 3))", TRUE)]
@@ -235,21 +268,39 @@ fn an_image_without_a_tag_has_null_for_it() {
 #[case("predicate.text && true", failed("\"&&\" is not for string and bool"))]
 // Text
 #[case("predicate.text.size() == 9 && size('ä🦀') == 2", TRUE)]
-#[case("predicate.text.contains('me te') && predicate.text.startsWith('some') && predicate.text.endsWith('text')", TRUE)]
-#[case("predicate.text.matches('^some') && matches(predicate.text, 't..t$') && !predicate.text.matches('^text')", TRUE)]
+#[case(
+    "predicate.text.contains('me te') && predicate.text.startsWith('some') && predicate.text.endsWith('text')",
+    TRUE
+)]
+#[case(
+    "predicate.text.matches('^some') && matches(predicate.text, 't..t$') && !predicate.text.matches('^text')",
+    TRUE
+)]
 #[case("predicate.text + '!' == 'some text!' && 'a' + 'b' + 'c' == 'abc' && 'a' < 'b'", TRUE)]
-#[case("predicate.text.upperAscii() == 'SOME TEXT' && 'ÄB'.lowerAscii() == 'Äb' && ' x\\n'.trim() == 'x'", TRUE)]
-#[case("predicate.text.split(' ') == ['some', 'text'] && ''.split(',') == [''] && ',a'.split(',') == ['', 'a']", TRUE)]
+#[case(
+    "predicate.text.upperAscii() == 'SOME TEXT' && 'ÄB'.lowerAscii() == 'Äb' && ' x\\n'.trim() == 'x'",
+    TRUE
+)]
+#[case(
+    "predicate.text.split(' ') == ['some', 'text'] && ''.split(',') == [''] && ',a'.split(',') == ['', 'a']",
+    TRUE
+)]
 #[case("predicate.text.split('')[0] == 's'", failed("split takes the text that stands between the parts"))]
 #[case("['a', 'b'].join() == 'ab' && [].join(',') == '' && 'aba'.replace('a', '-') == '-b-'", TRUE)]
-#[case("predicate.text.substring(5) == 'text' && 'äöü'.substring(1, 2) == 'ö' && 'a'.substring(1) == ''", TRUE)]
+#[case(
+    "predicate.text.substring(5) == 'text' && 'äöü'.substring(1, 2) == 'ö' && 'a'.substring(1) == ''",
+    TRUE
+)]
 #[case("predicate.text.substring(3, 2) == ''", failed("substring: the end stands before the start"))]
 #[case("predicate.text.substring(10) == ''", failed("substring: the text is not that long"))]
 #[case("predicate.text.indexOf('text') == 5 && 'äb'.indexOf('b') == 1 && 'a'.indexOf('b') == -1", TRUE)]
 #[case(r#"'''a'b''' == "a'b" && r'\d' == '\\d' && '\u00e4' == 'ä'"#, TRUE)]
 // Conversions
 #[case("int('7') == 7 && int(1.9) == 1 && uint(7) == 7u && double('1.5') == 1.5 && bool('true')", TRUE)]
-#[case("string(7) == '7' && string(1.5) == '1.5' && string(true) == 'true' && string('x') == 'x' && dyn(1) == 1", TRUE)]
+#[case(
+    "string(7) == '7' && string(1.5) == '1.5' && string(true) == 'true' && string('x') == 'x' && dyn(1) == 1",
+    TRUE
+)]
 #[case("int(predicate.text) == 1", failed("int: string parse error: invalid digit found in string"))]
 // Times
 #[case("now == timestamp('2026-11-24T13:00:00+01:00') && string(now) == '2026-11-24T12:00:00Z'", TRUE)]
@@ -258,10 +309,19 @@ fn an_image_without_a_tag_has_null_for_it() {
 #[case("duration('90s') == duration('1m30s') && duration('1h') - duration('1m') < duration('1h')", TRUE)]
 #[case("string(duration('-1m0.5s')) == '-60.5s' && string(duration('1h')) == '3600s'", TRUE)]
 #[case("int(now) == 1795521600 && timestamp(0) < now && timestamp(now) == now", TRUE)]
-#[case("now.getFullYear() == 2026 && now.getMonth() == 10 && now.getDate() == 24 && now.getDayOfMonth() == 23", TRUE)]
-#[case("now.getDayOfWeek() == 2 && now.getDayOfYear() == 327 && now.getHours() == 12 && now.getMinutes() == 0", TRUE)]
+#[case(
+    "now.getFullYear() == 2026 && now.getMonth() == 10 && now.getDate() == 24 && now.getDayOfMonth() == 23",
+    TRUE
+)]
+#[case(
+    "now.getDayOfWeek() == 2 && now.getDayOfYear() == 327 && now.getHours() == 12 && now.getMinutes() == 0",
+    TRUE
+)]
 #[case("now.getSeconds() == 0 && now.getMilliseconds() == 0 && duration('90m').getHours() == 1", TRUE)]
-#[case("duration('1h').getMinutes() == 60 && duration('1m').getSeconds() == 60 && duration('1.5s').getMilliseconds() == 500", TRUE)]
+#[case(
+    "duration('1h').getMinutes() == 60 && duration('1m').getSeconds() == 60 && duration('1.5s').getMilliseconds() == 500",
+    TRUE
+)]
 #[case("now + duration('2562047h') + duration('2562047h') > now", TRUE)]
 #[case("timestamp(99999999999999) > now", failed("the result is beyond the times that there are"))]
 #[case("now > 5", failed("\">\" is not for google.protobuf.Timestamp and int"))]

@@ -7,8 +7,8 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use ConditionFailure::{Failed, OverBudget};
 use crate::policy::condition::fuel::STEPS;
+use ConditionFailure::{Failed, OverBudget};
 
 /// What is left of a thread's stack in the middle of a review, in bytes: a quarter of the usual.
 const STACK: usize = 512 << 10;
@@ -41,7 +41,8 @@ fn nested(macro_call: &str, depth: usize) -> String {
 
 /// Shapes that grow with `n`.
 fn shape(kind: &str, n: usize) -> String {
-    let around = |open: &str, inside: &str, close: &str| format!("{}{inside}{}", open.repeat(n), close.repeat(n));
+    let around =
+        |open: &str, inside: &str, close: &str| format!("{}{inside}{}", open.repeat(n), close.repeat(n));
     match kind {
         "sum" => vec!["1"; n].join("+"),
         "difference" => vec!["1"; n].join("-"),
@@ -90,12 +91,46 @@ fn shape(kind: &str, n: usize) -> String {
 #[rstest]
 fn no_shape_of_expression_exhausts_a_small_stack(
     #[values(
-        "sum", "difference", "comparison", "membership", "and", "or", "and and or", "fields", "optional fields",
-        "indexes", "calls", "conditionals", "conditions of conditionals", "brackets", "lists", "maps",
-        "arguments", "indexes in indexes", "messages", "has", "not", "minus", "not and minus",
-        "not and brackets", "sums in brackets", "maps of maps", "loops in loops", "loops over loops",
-        "open brackets", "open lists", "open maps", "open calls", "open loops", "open conditionals",
-        "closed brackets", "elements", "quotes", "backslashes", "dots", "commas"
+        "sum",
+        "difference",
+        "comparison",
+        "membership",
+        "and",
+        "or",
+        "and and or",
+        "fields",
+        "optional fields",
+        "indexes",
+        "calls",
+        "conditionals",
+        "conditions of conditionals",
+        "brackets",
+        "lists",
+        "maps",
+        "arguments",
+        "indexes in indexes",
+        "messages",
+        "has",
+        "not",
+        "minus",
+        "not and minus",
+        "not and brackets",
+        "sums in brackets",
+        "maps of maps",
+        "loops in loops",
+        "loops over loops",
+        "open brackets",
+        "open lists",
+        "open maps",
+        "open calls",
+        "open loops",
+        "open conditionals",
+        "closed brackets",
+        "elements",
+        "quotes",
+        "backslashes",
+        "dots",
+        "commas"
     )]
     kind: &'static str,
 ) {
@@ -123,12 +158,18 @@ fn no_shape_of_expression_exhausts_a_small_stack(
 #[test]
 fn a_deep_expression_is_refused_and_the_deepest_is_evaluated_on_a_small_stack() {
     let deepest = shape("sum", DEPTH_LIMIT);
-    assert_eq!(Condition::compile(&shape("sum", DEPTH_LIMIT + 1), None).unwrap_err(), ConditionError::TooDeep);
+    assert_eq!(
+        Condition::compile(&shape("sum", DEPTH_LIMIT + 1), None).unwrap_err(),
+        ConditionError::TooDeep
+    );
     let outcome = on_a_small_stack(move || check(&deepest, &statement(json!(null))));
     assert_eq!(outcome, Err(ConditionFailure::NotABool { found: "int".to_owned() }));
     assert_eq!(Condition::compile(&shape("sum", 1000), None).unwrap_err(), ConditionError::TooDeep);
     let length = shape("sum", 5000).len();
-    assert_eq!(Condition::compile(&shape("sum", 5000), None).unwrap_err(), ConditionError::TooLong { length });
+    assert_eq!(
+        Condition::compile(&shape("sum", 5000), None).unwrap_err(),
+        ConditionError::TooLong { length }
+    );
 }
 
 #[test]
@@ -154,7 +195,11 @@ fn the_limit_of_length_counts_characters_as_the_api_server_does() {
 #[case("all", 3, Err(OverBudget))]
 #[case("exists", 1, Ok(()))]
 #[case("filter", 3, Err(Failed("there is list where bool should be".to_owned())))]
-fn nested_loops_end(#[case] call: &str, #[case] depth: usize, #[case] expected: Result<(), ConditionFailure>) {
+fn nested_loops_end(
+    #[case] call: &str,
+    #[case] depth: usize,
+    #[case] expected: Result<(), ConditionFailure>,
+) {
     assert_eq!(check(&nested(call, depth), &LARGE), expected);
 }
 
@@ -241,7 +286,10 @@ fn a_large_sbom_is_judged() {
     for (expression, share) in [
         ("!predicate.packages.exists(p, p.?licenseConcluded.orValue('').contains('AGPL'))", 3),
         ("predicate.packages.all(p, p.name.matches('^[a-z0-9-]+$'))", 3),
-        ("predicate.packages.all(p, p.?externalRefs.orValue([]).exists(r, r.referenceLocator.startsWith('pkg:')))", 1),
+        (
+            "predicate.packages.all(p, p.?externalRefs.orValue([]).exists(r, r.referenceLocator.startsWith('pkg:')))",
+            1,
+        ),
         ("predicate.packages.filter(p, p.name == 'package-7').size() == 1", 3),
         ("predicate.packages.map(p, p.name).size() == 10000", 3),
         ("'package-9999' in predicate.packages.map(p, p.name)", 3),

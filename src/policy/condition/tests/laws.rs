@@ -4,7 +4,9 @@ use cel::{
     Context, Env, IdedExpr, Value as CelValue,
     common::{
         ast::{CallExpr, EntryExpr, Expr},
-        types::{CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelOptional, CelString, CelUInt},
+        types::{
+            CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelOptional, CelString, CelUInt,
+        },
         value::Val,
     },
     parser::PrattParser,
@@ -49,16 +51,15 @@ fn predicate() -> impl Strategy<Value = Value> {
     let right = (any::<bool>(), -3_i64..10, "[a-cäx ,]{0,6}", list, texts).prop_map(
         |(yes, int, text, list, texts)| json!({"yes": yes, "int": int, "text": text, "list": list, "texts": texts}),
     );
-    (right, prop::option::weighted(0.2, (select(vec!["yes", "int", "text", "list", "texts"]), json_value()))).prop_map(
-        |(mut predicate, damage)| {
+    (right, prop::option::weighted(0.2, (select(vec!["yes", "int", "text", "list", "texts"]), json_value())))
+        .prop_map(|(mut predicate, damage)| {
             match damage {
                 Some((field, Value::Null)) => drop(predicate.as_object_mut().unwrap().remove(field)),
                 Some((field, value)) => predicate[field] = value,
                 None => {}
             }
             predicate
-        },
-    )
+        })
 }
 
 /// Expressions by their types, so that most of them are true or false. `x` is a number, `y` a text.
@@ -78,8 +79,23 @@ impl Grammar {
         let leaves = |leaves: &[&'static str]| select(leaves.to_vec()).prop_map(str::to_owned).boxed();
         let mut grammar = Self {
             truth: leaves(&["true", "false", "predicate.yes", "has(predicate.int)", "x == 1", "y == 'a'"]),
-            int: leaves(&["0", "1", "-2", "x", "predicate.int", "predicate.list[0]", "predicate.?nothing.orValue(3)"]),
-            text: leaves(&["'a'", "'ä,x'", "y", "predicate.text", "predicate.texts[0]", "predicate.?text.orValue('')"]),
+            int: leaves(&[
+                "0",
+                "1",
+                "-2",
+                "x",
+                "predicate.int",
+                "predicate.list[0]",
+                "predicate.?nothing.orValue(3)",
+            ]),
+            text: leaves(&[
+                "'a'",
+                "'ä,x'",
+                "y",
+                "predicate.text",
+                "predicate.texts[0]",
+                "predicate.?text.orValue('')",
+            ]),
             ints: leaves(&["[]", "[1, 2]", "[x]", "predicate.list", "statement.predicate.list"]),
             texts: leaves(&["['a', 'b']", "[y]", "predicate.texts", "predicate.?texts.orValue([])"]),
         };
@@ -98,15 +114,28 @@ impl Grammar {
                 .prop_map(move |(form, parts)| parts.iter().fold(form.to_owned(), fill))
                 .boxed()
         };
-        let of = |part: &BoxedStrategy<String>, more: &[&BoxedStrategy<String>]| -> Vec<BoxedStrategy<String>> {
-            std::iter::once(part).chain(more.iter().copied()).cloned().collect()
+        let of =
+            |part: &BoxedStrategy<String>, more: &[&BoxedStrategy<String>]| -> Vec<BoxedStrategy<String>> {
+                std::iter::once(part).chain(more.iter().copied()).cloned().collect()
+            };
+        let ours = |forms: BoxedStrategy<String>, other: &BoxedStrategy<String>| {
+            if own { forms } else { other.clone() }
         };
-        let ours = |forms: BoxedStrategy<String>, other: &BoxedStrategy<String>| if own { forms } else { other.clone() };
         Self {
             truth: prop_oneof![
                 truth.clone(),
                 forms(&["(_ == _)", "(_ != _)", "(_ < _)", "(_ >= _)"], of(int, &[int])),
-                forms(&["(_ == _)", "(_ != _)", "(_ <= _)", "_.contains(_)", "_.startsWith(_)", "_.endsWith(_)"], of(text, &[text])),
+                forms(
+                    &[
+                        "(_ == _)",
+                        "(_ != _)",
+                        "(_ <= _)",
+                        "_.contains(_)",
+                        "_.startsWith(_)",
+                        "_.endsWith(_)"
+                    ],
+                    of(text, &[text])
+                ),
                 forms(&["(_ == _)", "(_ != _)"], of(ints, &[ints])),
                 forms(&["(_ == _)", "(_ != _)"], of(texts, &[texts])),
                 forms(&["(_ in _)"], of(int, &[ints])),
@@ -116,7 +145,18 @@ impl Grammar {
                 forms(&["!(_)"], of(truth, &[])),
                 forms(&["_.all(x, _)", "_.exists(x, _)", "_.existsOne(x, _)"], of(ints, &[truth])),
                 forms(&["_.all(y, _)", "_.exists(y, _)", "_.existsOne(y, _)"], of(texts, &[truth])),
-                ours(forms(&["_.matches('^[a-c]+$')", "(_.trim() == y)", "(_.split(',') == [y])", "(_.indexOf('a') == x)"], of(text, &[])), truth),
+                ours(
+                    forms(
+                        &[
+                            "_.matches('^[a-c]+$')",
+                            "(_.trim() == y)",
+                            "(_.split(',') == [y])",
+                            "(_.indexOf('a') == x)"
+                        ],
+                        of(text, &[])
+                    ),
+                    truth
+                ),
             ]
             .boxed(),
             int: prop_oneof![
@@ -126,7 +166,10 @@ impl Grammar {
                 forms(&["size(_)", "_.size()"], of(text, &[])),
                 forms(&["(_ ? _ : x)"], of(truth, &[int])),
                 forms(&["_[_]", "_[?_].orValue(7)"], of(ints, &[int])),
-                forms(&["-(_)", "int(string(_))", "{'a': _}.a", "optional.of(_).value()", "dyn(_)"], of(int, &[])),
+                forms(
+                    &["-(_)", "int(string(_))", "{'a': _}.a", "optional.of(_).value()", "dyn(_)"],
+                    of(int, &[])
+                ),
             ]
             .boxed(),
             text: prop_oneof![
@@ -135,7 +178,13 @@ impl Grammar {
                 forms(&["string(_)"], of(int, &[])),
                 forms(&["(_ ? _ : y)"], of(truth, &[text])),
                 forms(&["_[_]"], of(texts, &[int])),
-                ours(forms(&["_.upperAscii()", "_.replace('a', 'bb')", "_.substring(1)", "_.trim()"], of(text, &[])), text),
+                ours(
+                    forms(
+                        &["_.upperAscii()", "_.replace('a', 'bb')", "_.substring(1)", "_.trim()"],
+                        of(text, &[])
+                    ),
+                    text
+                ),
             ]
             .boxed(),
             ints: prop_oneof![
@@ -169,21 +218,84 @@ fn expression(own: bool) -> impl Strategy<Value = String> {
 /// Expressions without regard for types: many compile, few make sense.
 fn nonsense() -> impl Strategy<Value = String> {
     let leaf = select(vec![
-        "predicate", "predicate.text", "predicate.list", "statement", "image", "now", "x", "1", "3u", "1.5", "'a'",
-        "''", "true", "null", "[]", "{}", "int", "duration('1h')", "timestamp('2026-11-24T00:00:00Z')",
+        "predicate",
+        "predicate.text",
+        "predicate.list",
+        "statement",
+        "image",
+        "now",
+        "x",
+        "1",
+        "3u",
+        "1.5",
+        "'a'",
+        "''",
+        "true",
+        "null",
+        "[]",
+        "{}",
+        "int",
+        "duration('1h')",
+        "timestamp('2026-11-24T00:00:00Z')",
     ])
     .prop_map(str::to_owned);
     leaf.prop_recursive(5, 40, 2, |inside| {
         let one = select(vec![
-            "!(#)", "-(#)", "size(#)", "string(#)", "int(#)", "type(#)", "[#]", "has((#).a)", "optional.of(#)", "(#).a",
-            "(#).size()", "(#).?a", "(#).hasValue()", "(#).value()", "(#)[0]", "(#)[?0]", "(#)['a']", "(#).contains('a')",
-            "(#).matches('^a')", "(#).split(',')", "(#).join('-')", "(#).trim()", "(#).substring(1)", "(#).indexOf('a')",
-            "timestamp(#)", "duration(#)", "(#).getHours()", "(#).or(optional.none())", "[?#]", "{'a': #}", "{#: 1}",
+            "!(#)",
+            "-(#)",
+            "size(#)",
+            "string(#)",
+            "int(#)",
+            "type(#)",
+            "[#]",
+            "has((#).a)",
+            "optional.of(#)",
+            "(#).a",
+            "(#).size()",
+            "(#).?a",
+            "(#).hasValue()",
+            "(#).value()",
+            "(#)[0]",
+            "(#)[?0]",
+            "(#)['a']",
+            "(#).contains('a')",
+            "(#).matches('^a')",
+            "(#).split(',')",
+            "(#).join('-')",
+            "(#).trim()",
+            "(#).substring(1)",
+            "(#).indexOf('a')",
+            "timestamp(#)",
+            "duration(#)",
+            "(#).getHours()",
+            "(#).or(optional.none())",
+            "[?#]",
+            "{'a': #}",
+            "{#: 1}",
         ]);
         let two = select(vec![
-            "(# + #)", "(# - #)", "(# * #)", "(# / #)", "(# % #)", "(# == #)", "(# != #)", "(# < #)", "(# >= #)", "(# && #)",
-            "(# || #)", "(# in #)", "(#)[#]", "(#).orValue(#)", "(#).all(x, #)", "(#).exists(x, #)", "(#).exists_one(x, #)",
-            "(#).filter(x, #)", "(#).map(x, #)", "(#).map(x, #, x)", "(# ? # : 1)", "(#).replace(#, 'aa')",
+            "(# + #)",
+            "(# - #)",
+            "(# * #)",
+            "(# / #)",
+            "(# % #)",
+            "(# == #)",
+            "(# != #)",
+            "(# < #)",
+            "(# >= #)",
+            "(# && #)",
+            "(# || #)",
+            "(# in #)",
+            "(#)[#]",
+            "(#).orValue(#)",
+            "(#).all(x, #)",
+            "(#).exists(x, #)",
+            "(#).exists_one(x, #)",
+            "(#).filter(x, #)",
+            "(#).map(x, #)",
+            "(#).map(x, #, x)",
+            "(# ? # : 1)",
+            "(#).replace(#, 'aa')",
         ]);
         prop_oneof![
             (one, inside.clone()).prop_map(|(form, a)| form.replacen('#', &a, 1)),
@@ -199,18 +311,82 @@ fn nonsense() -> impl Strategy<Value = String> {
 /// Everything out of which CEL is made, in any order.
 fn rubbish() -> impl Strategy<Value = String> {
     let tokens = vec![
-        "(", ")", "[", "]", "{", "}", ".", "?", ".?", "[?", ":", ",", "+", "-", "*", "/", "%", "!", "&&", "||", "==",
-        "!=", "<", ">=", " in ", "=", "&", "predicate", "now", "image", "x", "1", "0u", "1.5", "1e400",
-        "9223372036854775808", "0xffffffffffffffffff", "'a'", "\"b\"", "'''", "\"\"\"", "'", "\"", "b'a'", "r'\\'",
-        "'\\u12'", "'\\ud800'", "'\\U00110000'", "'\\400'", "'\\x'", "'\\", "true", "null", "has(", ".all(x,",
-        ".map(x,", "size(", "optional.none()", ".matches('", "é", "🦀", "\0", "\n", "//", "`a b`", "@result", "@fuel",
-        "#", "$", ";", "\u{2028}", "int", "timestamp(", "duration(",
+        "(",
+        ")",
+        "[",
+        "]",
+        "{",
+        "}",
+        ".",
+        "?",
+        ".?",
+        "[?",
+        ":",
+        ",",
+        "+",
+        "-",
+        "*",
+        "/",
+        "%",
+        "!",
+        "&&",
+        "||",
+        "==",
+        "!=",
+        "<",
+        ">=",
+        " in ",
+        "=",
+        "&",
+        "predicate",
+        "now",
+        "image",
+        "x",
+        "1",
+        "0u",
+        "1.5",
+        "1e400",
+        "9223372036854775808",
+        "0xffffffffffffffffff",
+        "'a'",
+        "\"b\"",
+        "'''",
+        "\"\"\"",
+        "'",
+        "\"",
+        "b'a'",
+        "r'\\'",
+        "'\\u12'",
+        "'\\ud800'",
+        "'\\U00110000'",
+        "'\\400'",
+        "'\\x'",
+        "'\\",
+        "true",
+        "null",
+        "has(",
+        ".all(x,",
+        ".map(x,",
+        "size(",
+        "optional.none()",
+        ".matches('",
+        "é",
+        "🦀",
+        "\0",
+        "\n",
+        "//",
+        "`a b`",
+        "@result",
+        "@fuel",
+        "#",
+        "$",
+        ";",
+        "\u{2028}",
+        "int",
+        "timestamp(",
+        "duration(",
     ];
-    prop_oneof![
-        any::<String>(),
-        "[ -~]{0,80}",
-        vec(select(tokens), 0..40).prop_map(|tokens| tokens.concat()),
-    ]
+    prop_oneof![any::<String>(), "[ -~]{0,80}", vec(select(tokens), 0..40).prop_map(|tokens| tokens.concat()),]
 }
 
 /// Compiles and evaluates, and says what must hold whatever is written.
@@ -261,13 +437,17 @@ fn judge(expression: &str, statement: &Value) -> Result<(), TestCaseError> {
 
 /// The bytes of the text that an evaluation made and that its value still holds, and the elements.
 fn made(value: &dyn Val) -> (usize, usize) {
-    let add = |(bytes, elements): (usize, usize), (more, others): (usize, usize)| (bytes + more, elements + others);
+    let add =
+        |(bytes, elements): (usize, usize), (more, others): (usize, usize)| (bytes + more, elements + others);
     if let Some(text) = value.downcast_ref::<CelString<'_>>() {
         (if text.as_borrowed().is_some() { 0 } else { text.len() }, 0)
     } else if let Some(list) = value.downcast_ref::<CelList<'_>>() {
         list.inner().iter().map(|element| made(element.as_ref())).fold((0, list.inner().len()), add)
     } else if let Some(map) = value.downcast_ref::<CelMap<'_>>() {
-        map.inner().iter().map(|(key, value)| add(made(key.inner()), made(value.as_ref()))).fold((0, map.inner().len()), add)
+        map.inner()
+            .iter()
+            .map(|(key, value)| add(made(key.inner()), made(value.as_ref())))
+            .fold((0, map.inner().len()), add)
     } else if let Some(optional) = value.downcast_ref::<CelOptional<'_>>() {
         optional.option().map_or((0, 0), made)
     } else {
@@ -284,7 +464,13 @@ fn without_ids(mut node: IdedExpr) -> IdedExpr {
             call.args.iter_mut().for_each(strip);
         }
         Expr::Comprehension(all) => {
-            for part in [&mut all.iter_range, &mut all.accu_init, &mut all.loop_cond, &mut all.loop_step, &mut all.result] {
+            for part in [
+                &mut all.iter_range,
+                &mut all.accu_init,
+                &mut all.loop_cond,
+                &mut all.loop_step,
+                &mut all.result,
+            ] {
                 strip(part);
             }
         }
@@ -316,7 +502,8 @@ fn copied(json: &Value) -> Box<dyn Val> {
             (None, None) => Box::new(CelDouble::from(number.as_f64().unwrap())),
         },
         Value::Object(map) => {
-            let entries = map.iter().map(|(key, value)| (CelMapKey::String(key.clone().into()), copied(value)));
+            let entries =
+                map.iter().map(|(key, value)| (CelMapKey::String(key.clone().into()), copied(value)));
             Box::new(CelMap::from(entries.collect::<std::collections::HashMap<_, _>>()))
         }
         Value::String(text) => Box::new(CelString::from(text.clone())),
