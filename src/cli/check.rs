@@ -96,6 +96,8 @@ struct Target {
     source: String,
     kind: WorkloadKind,
     namespace: String,
+    /// The object's name, or its `generateName` with a star behind; empty where it has neither.
+    name: String,
     json: String,
 }
 
@@ -208,16 +210,10 @@ fn read_policies(paths: &[PathBuf]) -> anyhow::Result<Read> {
 
 impl Targets {
     fn add_files(&mut self, args: &Args) {
-        for path in &args.files {
-            match files::read(path) {
-                Ok(documents) => {
-                    for document in documents {
-                        if let Err(trouble) = self.add(document, &args.namespace) {
-                            self.troubles.push(format!("{trouble:#}"));
-                        }
-                    }
-                }
-                Err(error) => self.troubles.push(error.to_string()),
+        for document in args.files.iter().flat_map(|path| files::read_each(path)) {
+            let added = document.map_err(Into::into).and_then(|document| self.add(document, &args.namespace));
+            if let Err(trouble) = added {
+                self.troubles.push(format!("{trouble:#}"));
             }
         }
     }
@@ -234,6 +230,7 @@ impl Targets {
                 source: image.clone(),
                 kind: WorkloadKind::Pod,
                 namespace: args.namespace.clone(),
+                name: "image".to_owned(),
                 json: pod.to_string(),
             });
         }
@@ -252,30 +249,40 @@ impl Targets {
             if let Some(known) = known {
                 return Err(wrong_version(&place, api_version, known));
             }
-            self.pass_over(api_version, kind, &value);
-            return Ok(());
+            return self.pass_over(&place, api_version, kind, &value);
         };
         if api_version != written_version(workload) {
             return Err(wrong_version(&place, api_version, workload));
         }
-        let namespace = value["metadata"]["namespace"].as_str().unwrap_or(namespace).to_owned();
+        let metadata = |name: &str| value["metadata"][name].as_str().filter(|text| !text.is_empty());
+        let generated = || metadata("generateName").map(|start| format!("{start}*"));
         self.targets.push(Target {
             source: place.to_string(),
             kind: workload,
-            namespace,
+            namespace: metadata("namespace").unwrap_or(namespace).to_owned(),
+            name: metadata("name").map(str::to_owned).or_else(generated).unwrap_or_default(),
             json: value.to_string(),
         });
         Ok(())
     }
 
-    fn pass_over(&mut self, api_version: &str, kind: &str, value: &Value) {
-        self.passed_over += 1;
+    fn pass_over(
+        &mut self,
+        place: &Place,
+        api_version: &str,
+        kind: &str,
+        value: &Value,
+    ) -> anyhow::Result<()> {
         if (api_version, kind) == ("v1", "Namespace")
             && let Some(name) = value["metadata"]["name"].as_str()
         {
-            let labels = serde_json::from_value(value["metadata"]["labels"].clone()).unwrap_or_default();
-            self.namespaces.insert(name.to_owned(), labels);
+            // Labels that are none would otherwise be no labels, and a policy might pass the namespace over.
+            let labels: Option<Labels> = serde_json::from_value(value["metadata"]["labels"].clone())
+                .with_context(|| format!("{place}: metadata.labels is no map of texts"))?;
+            self.namespaces.insert(name.to_owned(), labels.unwrap_or_default());
         }
+        self.passed_over += 1;
+        Ok(())
     }
 }
 
@@ -312,44 +319,34 @@ async fn judge_one(reviewer: &Reviewer, target: &Target) -> Outcome {
     let workload = match read.and_then(|document| Workload::extract(target.kind, document, None)) {
         Ok(workload) => workload,
         Err(error) => {
-            return target.outcome(
-                String::new(),
-                &Decision::default(),
-                Some(error.to_string()),
-                Patch::default(),
-            );
+            let message = format!("{}: {error}", error.reason());
+            return target.outcome(&Decision::default(), Some(message), Patch::default());
         }
     };
     let stage = if target.kind.is_pod() { Stage::Mutate } else { Stage::Validate };
     let object = ReviewedObject::new(&workload);
     let question = object.question(stage, &target.namespace);
     let decision = reviewer.review(&question, Instant::now() + TIME).await;
-    let name = match (workload.name(), workload.generate_name()) {
-        ("", generated) => format!("{generated}*"),
-        (name, _) => name.to_owned(),
-    };
     if decision.allowed() {
         let pins = reviewer.pins(&question, &decision).into_iter();
         let patch = Patch::pinning(pins.map(|(at, digest)| {
             let slot = question.images[at];
             Pin { pointer: slot.pointer, image: slot.image, digest }
         }));
-        return target.outcome(name, &decision, None, patch);
+        return target.outcome(&decision, None, patch);
     }
-    let message = denial(
-        &decision,
-        Refusal { kind: target.kind.name(), namespace: &target.namespace, name: &name, decision_id: "check" },
-    );
-    target.outcome(name, &decision, Some(message), Patch::default())
+    let (kind, namespace, name) = (target.kind.name(), &*target.namespace, &*target.name);
+    let message = denial(&decision, Refusal { kind, namespace, name, decision_id: "check" });
+    target.outcome(&decision, Some(message), Patch::default())
 }
 
 impl Target {
-    fn outcome(&self, name: String, decision: &Decision, message: Option<String>, patch: Patch) -> Outcome {
+    fn outcome(&self, decision: &Decision, message: Option<String>, patch: Patch) -> Outcome {
         Outcome {
             source: self.source.clone(),
             kind: self.kind.name(),
             namespace: self.namespace.clone(),
-            name,
+            name: self.name.clone(),
             allowed: message.is_none(),
             message,
             warnings: warnings(decision),

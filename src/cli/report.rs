@@ -90,6 +90,7 @@ impl Reporter for Telemetry {
             warnings: report.warnings,
             duration_ms: report.duration.as_secs_f64() * 1000.0,
             unjudged: report.unjudged,
+            images_left_out: None,
             images: images.collect(),
         };
         if !self.log.write(&record) {

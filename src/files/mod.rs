@@ -12,6 +12,6 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use documents::{Document, FileError, Place, parse, read};
+pub use documents::{Document, FileError, Place, parse, read, read_each};
 pub use policies::{Filed, FiledPolicy, FiledRoot, PolicyFileError, read_policies};
 pub use watch::{PolicyDirectory, Reload};

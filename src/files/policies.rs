@@ -47,7 +47,7 @@ pub enum PolicyFileError {
         /// The name, with its kind.
         name: String,
         /// Where the first stands.
-        first: Place,
+        first: Box<Place>,
         /// Where the second stands.
         place: Place,
     },
@@ -100,7 +100,7 @@ pub fn read_policies(paths: &[PathBuf]) -> Result<Filed, PolicyFileError> {
     for Document { place, value } in documents {
         let name = filed.add(&place, &value)?;
         if let Some(first) = places.insert(name.clone(), place.clone()) {
-            return Err(PolicyFileError::Twice { name, first, place });
+            return Err(PolicyFileError::Twice { name, first: first.into(), place });
         }
     }
     Ok(filed)

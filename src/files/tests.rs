@@ -30,11 +30,35 @@ fn documents_know_their_number_and_line(#[case] text: &str, #[case] wanted: &[(u
     assert_eq!(places(text), wanted);
 }
 
+/// `kubectl apply` follows lists in lists: an object there would be applied and never have been judged.
 #[test]
-fn a_list_comes_out_as_its_items() {
-    let text = "apiVersion: v1\nkind: List\nitems:\n- {kind: Pod}\n- {kind: Job}\n";
-    let kinds: Vec<_> = parse("x", text.as_bytes()).unwrap().into_iter().map(|d| d.value).collect();
-    assert_eq!(kinds, [json!({"kind": "Pod"}), json!({"kind": "Job"})]);
+fn a_list_comes_out_as_its_items_however_deep_they_stand() {
+    let text = "a: 1\n---\nkind: List\nitems:\n- {kind: Pod}\n- kind: List\n  items: [{kind: Job}, {kind: PodList, items: [{kind: Pod}]}]\n";
+    let found: Vec<_> = parse("x", text.as_bytes())
+        .unwrap()
+        .into_iter()
+        .skip(1)
+        .map(|document| (document.place.to_string(), document.value["kind"].clone()))
+        .collect();
+    let at = |item: &str| format!("x: document 2 (line 2), {item}");
+    let wanted = [
+        (at("items[0]"), json!("Pod")),
+        (at("items[1].items[0]"), json!("Job")),
+        (at("items[1].items[1].items[0]"), json!("Pod")),
+    ];
+    assert_eq!(found, wanted);
+}
+
+#[test]
+fn a_document_that_cannot_be_read_hides_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.yaml"), b"\xff").unwrap();
+    fs::write(folder.path().join("b.yaml"), "n: 1\n---\nn: [\n---\nn: 3\n").unwrap();
+    let read: Vec<_> = read_each(folder.path())
+        .into_iter()
+        .map(|document| document.map(|document| document.value["n"].clone()).map_err(drop))
+        .collect();
+    assert_eq!(read, [Err(()), Ok(json!(1)), Err(()), Ok(json!(3))]);
 }
 
 #[rstest]
@@ -43,11 +67,13 @@ fn a_list_comes_out_as_its_items() {
 #[case::binary(b"a: 1\n\x7fELF\xff\xfe", "x.yaml: document 1 (line 2): not UTF-8")]
 #[case::binary_in_second(b"a: 1\n---\nb: \xff", "x.yaml: document 2 (line 3): not UTF-8")]
 #[case::syntax(b"a: 1\n---\nb: [1,\n", "x.yaml: document 2 (line ")]
-#[case::duplicate_key(b"a: 1\n---\nb: 1\nb: 2\n", "x.yaml: document 2 (line 4): ")]
+#[case::duplicate_key(b"a: 1\n---\nb: 1\nb: 2\n", "x.yaml: document 2 (line 4): the key b stands here twice")]
+#[case::tab(b"a: 1\n---\nb:\n\tc: 1\n", "x.yaml: document 2 (line 4): tabs disallowed")]
 fn bad_input_names_file_document_and_line(#[case] content: &[u8], #[case] wanted: &str) {
     let error = parse("x.yaml", content).unwrap_err().to_string();
     assert!(error.starts_with(wanted), "{error}");
     assert!(!error.contains('\n'), "{error}");
+    assert_eq!(error.matches("line").count(), 1, "one place is told, and it is the file's: {error}");
 }
 
 #[test]
@@ -63,12 +89,20 @@ fn an_alias_bomb_is_refused_and_named() {
 
 #[test]
 fn a_file_over_the_limit_is_refused() {
-    let big = format!("a: {}\n", "x".repeat(10 << 20));
-    assert!(matches!(parse("big.yaml", big.as_bytes()), Err(FileError::TooLarge { .. })));
+    let big = format!("n: 1\n---\n{}", "a: b\n".repeat(2 << 20));
+    let error = parse("big.yaml", big.as_bytes()).unwrap_err();
+    assert!(matches!(error, FileError::TooLarge { document: 2, line: 1_677_722, .. }), "{error}");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("big.yaml");
     fs::write(&file, big).unwrap();
     assert!(matches!(read(&file), Err(FileError::TooLarge { .. })));
+}
+
+#[test]
+fn a_file_of_too_many_documents_is_refused() {
+    let many = "a: 1\n---\n".repeat(10_001);
+    let error = parse("many.yaml", many.as_bytes()).unwrap_err().to_string();
+    assert!(error.starts_with("many.yaml: document 10001 (line 20000): more than 10000"), "{error}");
 }
 
 #[test]

@@ -197,7 +197,11 @@ fn check_key(
     }
     let trust =
         trust.ok_or_else(|| Rejection::Untrusted("there is none to check its log entry by".to_owned()))?;
-    let times = trust.check_key(parsed, image, key)?;
+    let times = trust.check_key(parsed, image, key).map_err(|rejection| match rejection {
+        // It does fit, as was seen above: the log's engine knows fewer kinds of keys and hashes.
+        Rejection::OtherKey => Rejection::Unsupported("a log entry for a key of this kind".to_owned()),
+        rejection => rejection,
+    })?;
     Ok(verified(signer, claim, true, times))
 }
 

@@ -12,7 +12,7 @@ use futures::StreamExt as _;
 
 use super::{
     Admission,
-    envelope::{EnvelopeError, TimeoutError, parse_timeout},
+    envelope::{AdmissionResponse, EnvelopeError, TimeoutError, parse_timeout},
     policies,
     report::{Rejection, Reporter},
 };
@@ -112,7 +112,7 @@ fn is_json(content_type: &[u8]) -> bool {
     essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
 }
 
-/// Why a request gets no AdmissionReview back.
+/// Why a request is no review that is judged.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
     #[error(transparent)]
@@ -147,6 +147,13 @@ impl Trouble {
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, Rejection::TooLarge),
         };
         reporter.rejected(rejection);
+        if let Self::Envelope(error) = self
+            && let Some(uid) = error.uid()
+        {
+            // Somebody waits for the answer to this review: a denial whatever its webhook's failurePolicy is.
+            let denial = AdmissionResponse::denied(uid, error.to_string()).to_json();
+            return HttpResponse::Ok().content_type(mime::APPLICATION_JSON).body(denial);
+        }
         let mut answer = HttpResponse::build(status);
         if matches!(self, Self::Method) {
             answer.insert_header((header::ALLOW, "POST"));

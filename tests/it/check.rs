@@ -95,6 +95,50 @@ fn a_folder_of_manifests_is_judged_object_by_object() {
     assert!(error(&output).contains("passed over 1 objects"), "{}", error(&output));
 }
 
+/// One file that cannot be read must not keep quiet about what is wrong in all the others.
+#[test]
+fn what_cannot_be_read_hides_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: &[u8]| fs::write(folder.path().join(name), content).unwrap();
+    write("a.yaml", b"\x7fELF\xff");
+    write("b.yaml", format!("{}\n---\nkind: [\n---\n{}\n", pod(WEB), pod("nginx:1")).as_bytes());
+    write("c.yaml", b"");
+    let output = check(&["-o", "json", "-f", folder.path().to_str().unwrap()], b"");
+    let error = error(&output);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    for place in ["a.yaml: document 1 (line 1)", "b.yaml: document 2 (line ", "c.yaml: document 1 (line 1)"] {
+        assert_eq!(error.matches(place).count(), 1, "{place} in {error}");
+    }
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let allowed: Vec<_> =
+        answer["decisions"].as_array().unwrap().iter().map(|one| one["allowed"].clone()).collect();
+    assert_eq!(allowed, [json!(true), json!(false)]);
+}
+
+#[test]
+fn an_object_inside_a_list_inside_a_list_is_judged() {
+    let list = |items: &Value| json!({"apiVersion": "v1", "kind": "List", "items": [pod(WEB), items]});
+    let lists = list(&list(&pod("nginx:1"))).to_string();
+    let output = check(&["-o", "json", "-f", "-"], lists.as_bytes());
+    assert_eq!(output.status.code(), Some(1), "{}", error(&output));
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["decisions"][2]["source"], "-: document 1 (line 1), items[1].items[1]");
+    assert_eq!(answer["decisions"][2]["allowed"], false);
+}
+
+#[test]
+fn what_cannot_be_judged_is_denied_by_name_and_reason() {
+    let mut object = pod(WEB);
+    object["spec"]["containers"] = json!([]);
+    object["metadata"]["namespace"] = json!("");
+    let output = check(&["-o", "json", "-n", "shop", "-f", "-"], object.to_string().as_bytes());
+    assert_eq!(output.status.code(), Some(1), "{}", error(&output));
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let decision = &answer["decisions"][0];
+    assert_eq!((&decision["namespace"], &decision["name"]), (&json!("shop"), &json!("web")));
+    assert!(decision["message"].as_str().unwrap().starts_with("NoContainers: "), "{decision}");
+}
+
 #[test]
 fn standard_input_is_read_and_named() {
     let output = check(&["-o", "json", "-f", "-"], pod(WEB).to_string().as_bytes());
@@ -113,7 +157,7 @@ fn bomb() -> Vec<u8> {
 #[case::binary(b"\x7fELF\x00\x01\x02\xff\xfe".to_vec(), "UTF-8")]
 #[case::ten_megabytes(vec![b'a'; 10 << 20], "larger than 8388608 bytes")]
 #[case::alias_bomb(bomb(), "larger than is read once its aliases are followed")]
-#[case::deep(format!("a: {}{}", "[".repeat(5000), "]".repeat(5000)).into_bytes(), "recursion limit exceeded at line 1")]
+#[case::deep(format!("a: {}{}", "[".repeat(5000), "]".repeat(5000)).into_bytes(), "recursion limit exceeded")]
 #[case::empty(Vec::new(), "the file is empty")]
 #[case::old_version(json!({"apiVersion": "extensions/v1beta1", "kind": "Deployment", "metadata": {"name": "web"}}).to_string().into_bytes(), "apps/v1")]
 #[case::second_document(format!("{}\n---\nkind: Pod\n", pod(WEB)).into_bytes(), "document 2 (line 2)")]
@@ -125,7 +169,8 @@ fn bad_input_is_named_by_file_and_place(#[case] content: Vec<u8>, #[case] says: 
     let output = check(&["-f", path.to_str().unwrap()], b"");
     let error = error(&output);
     assert_eq!(output.status.code(), Some(2), "{error}");
-    assert!(error.contains("bad.yaml") && error.contains(says) && error.len() < 2000, "{error}");
+    assert!(error.contains("bad.yaml: document ") && error.contains(" (line "), "{error}");
+    assert!(error.contains(says) && error.len() < 2000, "{error}");
     assert!(!error.contains("panicked"), "{error}");
 }
 
@@ -262,6 +307,9 @@ fn namespaces_lend_their_labels() {
     assert_eq!(output.status.code(), Some(1), "{}", error(&output));
     let without = manifests.replace("production", "test");
     assert_eq!(check(&with, without.as_bytes()).status.code(), Some(0));
+    let unreadable = check(&with, manifests.replace("\"production\"", "7").as_bytes());
+    assert_eq!(unreadable.status.code(), Some(2), "labels that are none are no labels that do not match");
+    assert!(error(&unreadable).contains("document 1 (line 1): metadata.labels"), "{}", error(&unreadable));
 }
 
 #[rstest]

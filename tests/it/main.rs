@@ -13,6 +13,7 @@ mod references;
 mod references_and_patterns;
 mod registry;
 mod serve;
+mod settings;
 mod signatures;
 mod sigstore;
 mod support;

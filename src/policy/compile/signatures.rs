@@ -153,6 +153,14 @@ fn attestation(
             "a predicate type has 1 to 512 characters, like https://slsa.dev/provenance/v1",
         );
     }
+    for (empty, field) in [
+        (rule.authorities.as_ref().is_some_and(Vec::is_empty), "authorities"),
+        (rule.inline_authorities.as_ref().is_some_and(Vec::is_empty), "inlineAuthorities"),
+    ] {
+        if empty {
+            problems.add(&format!("{path}.{field}"), "[]", "an empty list says nothing: leave the field out");
+        }
+    }
     let mut counted =
         places(rule.authorities.iter().flatten(), &format!("{path}.authorities"), named, problems);
     let inline = rule.inline_authorities.as_deref().unwrap_or_default();

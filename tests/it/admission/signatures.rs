@@ -195,7 +195,9 @@ async fn annotations_and_the_repository_count_where_they_are_signed(#[values(Two
     assert_eq!(scene.refusal("prod").await, None);
     let refused = scene.refusal("dev").await.unwrap();
     assert!(
-        refused.contains("SignatureAnnotationMismatch: found signed with env=dev, where env=prod is wanted"),
+        refused.contains(
+            "SignatureAnnotationMismatch: found a signature with env=dev, where env=prod is wanted"
+        ),
         "{refused}"
     );
 }
