@@ -28,6 +28,8 @@ const KINDS: [&str; 9] = [
 ];
 /// The labels of what checks made of images.
 const CHECK_LABELS: [&str; 4] = ["policy", "check", "verdict", "action"];
+/// How looks at TUF repositories end.
+const REFRESH_OUTCOMES: [&str; 3] = ["ok", "refused", "unreachable"];
 /// From 50 µs to the API server's longest timeout, in seconds.
 const REVIEW_BUCKETS: [f64; 14] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0, 10.0, 30.0];
@@ -287,9 +289,12 @@ impl Metrics {
         self.trust_changes.inc_by(sample.version.saturating_sub(seen.version));
         seen.version = seen.version.max(sample.version);
         let roots: BTreeSet<String> = sample.refreshed.iter().map(|(root, _)| (*root).to_owned()).collect();
-        if seen.roots.difference(&roots).next().is_some() {
-            self.trust_refreshed.reset();
-            self.trust_refreshes.reset();
+        for gone in seen.roots.difference(&roots) {
+            // An error says that there was no such series.
+            let _ = self.trust_refreshed.remove_label_values(&[gone]);
+            for outcome in REFRESH_OUTCOMES {
+                let _ = self.trust_refreshes.remove_label_values(&[gone, outcome]);
+            }
         }
         seen.roots = roots;
         for (root, time) in &sample.refreshed {
@@ -299,7 +304,7 @@ impl Metrics {
         }
     }
 
-    /// A TUF repository was asked for the trust root of this name.
+    /// A TUF repository was asked for the trust root of this name: `ok`, `unreachable` or `refused`.
     pub fn trust_root_refreshed(&self, root: &str, outcome: &'static str) {
         self.trust_refreshes.with_label_values(&[root, outcome]).inc();
     }

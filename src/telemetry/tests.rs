@@ -32,6 +32,13 @@ fn shown() -> BTreeSet<(String, String, String)> {
     metrics.panicked();
     metrics.certificate_reloaded(true);
     metrics.log_line_dropped();
+    metrics.set_trust(&TrustSample {
+        version: 1,
+        keys: (1, 0),
+        roots: (1, 0),
+        refreshed: vec![("house", Some(1))],
+    });
+    metrics.trust_root_refreshed("house", "ok");
     let text = metrics.encode();
     let described = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).map(|described| {
         let (name, kind) = described.split_once(' ').unwrap();
@@ -279,4 +286,27 @@ fn a_log_that_nobody_reads_loses_lines_and_holds_up_nobody() {
     let log = DecisionLog::start(LogFormat::Json, Stuck).unwrap();
     let record = record("web", Vec::new());
     assert!((0..20_000).any(|_| !log.write(&record)));
+}
+
+#[test]
+fn the_series_of_a_trust_root_that_is_gone_are_gone_and_no_others() {
+    let metrics = Metrics::new([]);
+    let trust = |version, refreshed| TrustSample { version, keys: (2, 1), roots: (0, 1), refreshed };
+    metrics.set_trust(&trust(3, vec![("old", Some(10)), ("new", Some(20)), ("never", None)]));
+    for root in ["old", "new", "never"] {
+        metrics.trust_root_refreshed(root, "refused");
+    }
+    let text = metrics.encode();
+    assert!(text.contains("tidewaiter_trust{kind=\"key\",state=\"failing\"} 1"), "{text}");
+    assert!(text.contains("tidewaiter_trust_changes_total 3"), "{text}");
+    assert!(text.contains("tidewaiter_trust_root_refreshed_timestamp_seconds{root=\"old\"} 10"), "{text}");
+    assert!(!text.contains("seconds{root=\"never\"}"), "{text}");
+    metrics.set_trust(&trust(3, vec![("new", Some(20))]));
+    let text = metrics.encode();
+    assert!(!text.contains("\"old\"") && !text.contains("\"never\""), "{text}");
+    assert!(
+        text.contains("tidewaiter_trust_root_refreshes_total{outcome=\"refused\",root=\"new\"} 1"),
+        "{text}"
+    );
+    assert!(text.contains("tidewaiter_trust_changes_total 3"), "{text}");
 }
