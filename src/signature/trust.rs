@@ -130,7 +130,7 @@ impl TrustRoot {
             .verify(artifact(parsed, image)?, &bundle, &policy)
             .map_err(|error| refused(&error))?;
         match result.tlog_verified() {
-            true => Ok(times(&result)),
+            true => times(&result),
             false => Err(Rejection::NotLogged),
         }
     }
@@ -158,7 +158,7 @@ impl TrustRoot {
             return Err(Rejection::NoIdentity);
         };
         let signer = Signer::Identity { subject: subject.as_str().to_owned(), issuer: issuer.to_owned() };
-        Ok((signer, times(&result)))
+        Ok((signer, times(&result)?))
     }
 }
 
@@ -235,8 +235,13 @@ fn artifact<'a>(parsed: &'a Parsed<'_>, image: &Digest) -> Result<Artifact<'a>, 
     }
 }
 
-fn times(result: &VerificationResult) -> Vec<Timestamp> {
-    result.verified_timestamps().to_vec()
+/// When it was signed. The verifier refuses logs that are ahead of the clock; so are timestamp authorities here.
+fn times(result: &VerificationResult) -> Result<Vec<Timestamp>, Rejection> {
+    let (times, now) = (result.verified_timestamps(), Timestamp::now());
+    match times.iter().find(|time| **time > now) {
+        Some(time) => Err(Rejection::Untrusted(format!("its timestamp {time} is in the future"))),
+        None => Ok(times.to_vec()),
+    }
 }
 
 fn refused(error: &Error) -> Rejection {
