@@ -43,6 +43,8 @@ fn an_authority_is_trusted_in_its_window(#[case] turn: Turn) {
 #[case::future_root(turn(|it, _| it.authority.root_valid = AFTER), "no trusted certificate authority is valid at ")]
 fn an_authority_that_had_expired_issues_for_nobody(#[case] turn: Turn, #[case] reason: &str) {
     refused(Base::Keyless, ALL, BOTH, turn, &untrusted(reason));
+    // There it was where nobody asked for a log.
+    refused(Base::Timestamped, LATER, BOTH, turn, &untrusted(reason));
 }
 
 /// CVE-2026-24122, where the signer brings the intermediate.

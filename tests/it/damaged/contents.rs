@@ -74,7 +74,7 @@ fn an_attestation_of_another_type_is_none_of_the_wanted_one() {
     }
 }
 
-/// GHSA-fx35-mq7g-6g98: a bare key in the certificate's place names nobody, whatever it has signed.
+/// A bare key in the certificate's place names nobody, whatever it has signed.
 #[test]
 fn a_bare_key_in_the_certificates_place_is_nobodys() {
     let bare: Turn = |_, it| it.identified = Identified::KeyAsCertificate;

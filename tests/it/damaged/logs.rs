@@ -16,7 +16,6 @@ const MISMATCH: &str = "log entry does not match the bundle: ";
 
 #[rstest]
 #[case::by_another(turn(|_, it| it.entry().promise.as_mut().unwrap().by = Some(Key::new())), PROMISE)]
-// As the first of Trail of Bits' findings: nobody vouches for a time that the promise does not cover.
 #[case::of_another_time(turn(|_, it| it.entry().promise.as_mut().unwrap().time = Some(SIGNED - 1)), PROMISE)]
 #[case::of_a_log_of_yesterday(turn(|it, _| it.log.trusted = BEFORE), NO_KEY)]
 #[case::of_a_log_of_tomorrow(turn(|it, _| it.log.trusted = AFTER), NO_KEY)]
@@ -28,7 +27,7 @@ fn a_promise_is_one_of_the_log_about_this_entry(
     refused(base, ALL, BOTH, turn, &untrusted(reason));
 }
 
-/// TOB-SIGSTORE-2: whoever has stolen a key whose certificate has expired says that he signed before it did.
+/// TOB-SIGSTORE-3: whoever has stolen a key whose certificate has expired says that he signed before it did.
 #[test]
 fn an_entry_cannot_be_dated_back() {
     let dated_back: Turn = |_, it| {
@@ -46,7 +45,7 @@ fn an_entry_cannot_be_dated_back() {
     refused(Base::Keyless, LATER, BOTH, unpromised, &untrusted("no verified timestamp"));
 }
 
-/// TOB-SIGSTORE-2: a time without the log's promise is nobody's time.
+/// TOB-SIGSTORE-3: a time without the log's promise is nobody's time.
 #[test]
 fn a_time_that_nobody_vouches_for_is_no_time() {
     refused(
@@ -65,7 +64,7 @@ fn a_time_that_nobody_vouches_for_is_no_time() {
     }
 }
 
-/// TOB-SIGSTORE-4: not even half a minute.
+/// sigstore-rust #164: not even half a minute, in which nobody else could see the entry.
 #[test]
 fn a_log_is_not_ahead_of_our_clock() {
     let ahead: Turn = |_, it| {
@@ -230,7 +229,7 @@ fn many_entries_of_one_log_are_one_signature() {
     }
 }
 
-/// TOB-SIGSTORE-2: where one entry is good, another that nobody vouches for says nothing, and no time either.
+/// TOB-SIGSTORE-3: where one entry is good, another that nobody vouches for says nothing, and no time either.
 #[test]
 fn an_entry_that_nobody_vouches_for_adds_no_time() {
     for base in [Base::Keyless, Base::Key] {

@@ -63,7 +63,7 @@ fn a_timestamp_authority_vouches_in_the_time_of_its_certificates(#[case] turn: T
     refused_in_every_form(turn, &untrusted(reason));
 }
 
-/// TOB-SIGSTORE-4, which was about logs.
+/// As of sigstore-rust #164, which was about logs.
 #[test]
 fn a_timestamp_is_not_ahead_of_our_clock() {
     let ahead: Turn = |_, it| {
@@ -84,7 +84,7 @@ fn what_was_signed_after_the_certificate_had_expired_does_not_count() {
     refused_in_every_form(|_, it| it.token().time = SIGNED + 3600, &untrusted(EXPIRED));
 }
 
-/// TOB-SIGSTORE-3: every time that somebody vouches for must lie in the certificate's, and not the earliest alone.
+/// TOB-SIGSTORE-4: every time that somebody vouches for must lie in the certificate's, and not the earliest alone.
 #[rstest]
 #[case::beside_another_timestamp(Base::Timestamped, LATER, turn(|_, it| it.tokens.push(Token { time: SIGNED + 3600, ..Token::default() })))]
 #[case::beside_a_log(Base::Keyless, BUNDLES, turn(|_, it| it.tokens.push(Token { time: SIGNED + 3600, ..Token::default() })))]
