@@ -160,7 +160,7 @@ impl TrustObserver for Telemetry {
             roots: (roots.ready, roots.failing),
             refreshed: refreshed
                 .iter()
-                .map(|(root, time)| (&**root, time.map(|time| time.as_second())))
+                .map(|(root, time)| (&**root, time.map(Timestamp::as_second)))
                 .collect(),
         });
     }

@@ -220,10 +220,11 @@ fn trust_roots_secrets_and_config_maps_may_stand_beside_policies() {
     let object = |kind| {
         let name = ObjectName { kind, namespace: "trust".into(), name: "keys".into() };
         let ObjectContent::Data(data) = &filed.objects[&name] else { panic!("no data") };
-        let text = |(key, value): (&Box<str>, &Option<Box<[u8]>>)| {
-            format!("{key}={}", String::from_utf8_lossy(value.as_deref().unwrap()))
-        };
-        data.iter().map(text).collect::<Vec<_>>().join(" ")
+        let mut texts = Vec::new();
+        for (key, value) in data {
+            texts.push(format!("{key}={}", String::from_utf8_lossy(value.as_deref().unwrap())));
+        }
+        texts.join(" ")
     };
     assert_eq!(object(ObjectKind::Secret), "a=abc b=wins");
     assert_eq!(object(ObjectKind::ConfigMap), "a=text c=abc");

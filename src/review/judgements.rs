@@ -91,6 +91,14 @@ struct Sight {
     at: Instant,
 }
 
+impl Sight {
+    /// Whether there is something, and all of it could be read. Anything else may be mended at any time.
+    fn is_whole(&self) -> bool {
+        let unreadable = |one: &Candidate| matches!(one.material, Material::Unreadable(_));
+        !self.candidates.is_empty() && !self.candidates.iter().any(unreadable)
+    }
+}
+
 /// Where one authority's signatures are, and with which credentials they may be asked for.
 #[derive(Clone)]
 struct Place {
@@ -113,7 +121,7 @@ impl Judgements {
                 512 + answer.as_ref().map_or(0, |sight| sight.candidates.iter().map(size).sum())
             },
             lifetime: Box::new(move |answer: &Answer<Sight>| match answer {
-                Ok(sight) if !sight.candidates.is_empty() => Some(ttl),
+                Ok(sight) if sight.is_whole() => Some(ttl),
                 _ => Some(REFUSAL_TTL.min(ttl)),
             }),
         };

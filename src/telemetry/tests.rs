@@ -23,6 +23,9 @@ fn shown() -> BTreeSet<(String, String, String)> {
     metrics.check_result(None, "Match", "Absent", "Warn");
     metrics.unmatched_image();
     metrics.set_policies([("ClusterImageAdmissionPolicy", "p".to_owned(), true)]);
+    let refreshed = vec![("ours", Some(7))];
+    metrics.set_trust(&TrustSample { version: 1, keys: (1, 0), roots: (1, 0), refreshed });
+    metrics.trust_root_refreshed("ours", "ok");
     metrics.registry_request("r.example.com", "resolve", "ok", Duration::ZERO);
     metrics.cache_request("tag", "hit");
     metrics.rejected("malformed");

@@ -1,6 +1,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     convert::Infallible,
+    fmt,
+    hash::Hash,
     path::PathBuf,
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -284,8 +286,8 @@ impl TrustStore {
         let made = state.make(&needs, &self.settings);
         let changed = made.keys != state.of_keys || made.digests != state.of_roots || state.version == 0;
         if changed {
-            announce(&state.of_keys, &made.keys, |key| key.to_string());
-            announce(&state.of_roots, &made.digests, |root| root.to_string());
+            announce(&state.of_keys, &made.keys);
+            announce(&state.of_roots, &made.digests);
             state.version += 1;
             state.of_keys.clone_from(&made.keys);
             state.of_roots.clone_from(&made.digests);
@@ -355,10 +357,10 @@ impl TrustStore {
                 stays
             });
             for (name, at) in there {
-                if !kept.contains_key(&name) {
+                kept.entry(name).or_insert_with_key(|name| {
                     let task = tasks.spawn(self.clone().keep_fresh(name.clone(), at.clone()));
-                    kept.insert(name, (at, task));
-                }
+                    (at, task)
+                });
             }
             tokio::select! {
                 () = self.repositories.notified() => {}
@@ -396,6 +398,10 @@ impl TrustStore {
     /// Takes up what was kept on disk, as far as it is verified again.
     async fn recall(&self, name: &str, at: &TufRepository) {
         let Some(directory) = &self.settings.cache else { return };
+        // What this process has seen is no older.
+        if self.state().repositories.get(name).is_none_or(|known| known.good.is_some()) {
+            return;
+        }
         let place = shelf::place(directory, name, at);
         let path = place.display().to_string();
         let (shelf, refreshed) = match spawn_blocking(move || shelf::read(&place)).await {
@@ -521,17 +527,16 @@ fn replace<T: PartialEq>(told: &mut Arc<T>, new: T) -> bool {
 }
 
 /// Tells once what can no longer be used, and what can again.
-fn announce<K: Eq + std::hash::Hash, T>(
+fn announce<K: Eq + fmt::Display + Hash, T>(
     before: &HashMap<K, Result<T, AuthorityError>>,
     after: &HashMap<K, Result<T, AuthorityError>>,
-    name: impl Fn(&K) -> String,
 ) {
     for (what, now) in after {
         match (before.get(what), now) {
             (Some(Err(told)), Err(error)) if told == error => {}
-            (_, Err(error)) => tracing::warn!(trust.name = name(what), %error, "trust cannot be used"),
+            (_, Err(error)) => tracing::warn!(trust.name = %what, %error, "trust cannot be used"),
             (Some(Ok(_)), Ok(_)) => {}
-            (_, Ok(_)) => tracing::info!(trust.name = name(what), "trust in force"),
+            (_, Ok(_)) => tracing::info!(trust.name = %what, "trust in force"),
         }
     }
 }
@@ -934,6 +939,6 @@ impl Tally {
     }
 }
 
-fn unusable(place: String, problem: impl std::fmt::Display) -> AuthorityError {
+fn unusable(place: String, problem: impl fmt::Display) -> AuthorityError {
     AuthorityError::Unusable { place, problem: printable(&problem.to_string(), PROBLEM) }
 }

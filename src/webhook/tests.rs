@@ -466,3 +466,27 @@ async fn a_policy_is_stored_only_if_it_compiles(#[case] spec: Value, #[case] com
         assert_eq!(send(post("/validate-policy", &review)).await.response()["allowed"], true);
     }
 }
+
+#[rstest]
+#[case::good(json!({"sigstore": "GitHub"}), None)]
+#[case::two_sources(json!({"sigstore": "GitHub", "file": "a"}), Some("spec: set exactly one of"))]
+#[case::no_trusted_root(json!({"inline": "{}"}), Some("spec.inline: this is no trusted_root.json"))]
+#[case::no_root(json!({"tuf": {"mirror": "https://tuf.example.com", "root": "{}"}}), Some("spec.tuf.root: this is no root.json"))]
+#[actix_web::test]
+async fn a_trust_root_is_stored_only_if_it_works(#[case] spec: Value, #[case] complains_of: Option<&str>) {
+    let root = json!({
+        "apiVersion": "tidewaiter.dev/v1alpha1",
+        "kind": "ImageTrustRoot",
+        "metadata": {"name": "house"},
+        "spec": spec,
+    });
+    let response = send(post("/validate-policy", &review(&root))).await.response();
+    assert_eq!(response["allowed"], complains_of.is_none(), "{response}");
+    if let Some(part) = complains_of {
+        let message = response["status"]["message"].as_str().unwrap();
+        assert!(
+            message.starts_with("the trust root cannot be used: ") && message.contains(part),
+            "{message}"
+        );
+    }
+}

@@ -10,7 +10,7 @@ use std::{
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::support::process;
+use crate::support::{process, tuf::new_key};
 
 const WEB: &str = "registry.example.com/shop/web:1.4@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -215,6 +215,7 @@ fn a_policy_that_does_not_compile_ends_the_check(#[case] spec: &str, #[case] fie
 #[case::range("clusterRanges: [10.0.0.0/64]", "clusterRanges[0]")]
 #[case::cache("tagCacheSeconds: 86400", "tagCacheSeconds")]
 #[case::kind("digestPinning: Sometimes", "digestPinning")]
+#[case::namespace("trustNamespaces: [security, Team_A]", "trustNamespaces[1]: \"Team_A\"")]
 fn a_setting_that_cannot_work_is_named(#[case] settings: &str, #[case] field: &str) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("settings.yaml");
@@ -223,6 +224,72 @@ fn a_setting_that_cannot_work_is_named(#[case] settings: &str, #[case] field: &s
     let error = error(&output);
     assert_eq!(output.status.code(), Some(2), "{error}");
     assert!(error.contains(field), "{error}");
+}
+
+/// A policy about no image that is checked here, which needs a key and a trust root.
+const TRUSTING: &str = "
+apiVersion: tidewaiter.dev/v1alpha1
+kind: ClusterImageAdmissionPolicy
+metadata: {name: signed}
+spec:
+  match: {images: [registry.example.com/elsewhere/**]}
+  signatures:
+    authorities:
+      - name: release
+        key: {secretRef: {namespace: security, name: keys}, trustRootRef: {name: house}}
+";
+const ROOT: &str = "
+apiVersion: tidewaiter.dev/v1alpha1
+kind: ImageTrustRoot
+metadata: {name: house}
+spec: {sigstore: GitHub}
+";
+
+/// What `check` says of keys and trust roots, with these documents beside the policy and these settings.
+fn trust(documents: &str, settings: &str) -> (Option<i32>, Vec<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let (policy, config) = (folder.path().join("policy.yaml"), folder.path().join("settings.yaml"));
+    fs::write(&policy, format!("{TRUSTING}---{documents}")).unwrap();
+    fs::write(&config, settings).unwrap();
+    let arguments = ["--policies", policy.to_str().unwrap(), "--config", config.to_str().unwrap(), WEB];
+    let output = check(&arguments, b"");
+    let said = error(&output).replace(folder.path().to_str().unwrap(), "");
+    let mut lines: Vec<_> = said.lines().map(str::to_owned).collect();
+    lines.sort();
+    (output.status.code(), lines)
+}
+
+#[test]
+fn keys_and_trust_roots_are_read_from_the_files_of_policies() {
+    let pem = new_key().replace('\n', "\n    ");
+    let secret = format!(
+        "\napiVersion: v1\nkind: Secret\nmetadata: {{name: keys, namespace: security}}\nstringData:\n  cosign.pub: |\n    {pem}\n"
+    );
+    let all = format!("{ROOT}---{secret}");
+    assert_eq!(trust(&all, "workloads: Deny"), (Some(0), vec![]));
+    assert_eq!(trust(&all, "trustNamespaces: [security]"), (Some(0), vec![]));
+    assert_eq!(
+        trust(&all, "trustNamespaces: [tidewaiter]").1,
+        [
+            "warning: Secret security/keys key cosign.pub lies where Tidewaiter may not read: the setting trustNamespaces lists where it may: whatever needs it fails"
+        ]
+    );
+    assert_eq!(
+        trust(&secret, "workloads: Deny").1,
+        ["warning: ImageTrustRoot/house does not exist: whatever needs it fails"]
+    );
+    assert_eq!(
+        trust(ROOT, "workloads: Deny").1,
+        ["warning: Secret security/keys key cosign.pub does not exist: whatever needs it fails"]
+    );
+}
+
+#[test]
+fn a_trust_root_that_would_not_work_is_an_error_with_its_place() {
+    let (code, lines) = trust(&ROOT.replace("sigstore: GitHub", "inline: '{}'"), "workloads: Deny");
+    assert_eq!(code, Some(2));
+    let wanted = "error: /policy.yaml: document 2 (line 11): ImageTrustRoot/house: spec.inline: this is no trusted_root.json";
+    assert!(lines[0].starts_with(wanted), "{lines:?}");
 }
 
 #[test]

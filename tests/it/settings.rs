@@ -20,9 +20,18 @@ use crate::support::{
 const BODY: &str = r#"{"schemaVersion":2,"config":{},"layers":[]}"#;
 
 /// Fields that `check` cannot show, and what does.
-const ELSEWHERE: [(&str, &str); 2] = [
+const ELSEWHERE: [(&str, &str); 5] = [
     ("imagePullSecrets", "`check` reads no Secrets; cluster::pull_secrets::tests"),
     ("registries[].host", "without it an entry is none; every other row"),
+    (
+        "trustCacheDirectory",
+        "it::trust::repositories::what_was_vouched_for_survives_a_restart_without_the_mirror",
+    ),
+    (
+        "trustDirectory",
+        "it::trust::material::files_act_within_a_second_and_also_where_their_directory_is_swapped",
+    ),
+    ("trustNamespaces", "it::trust::material::the_clusters_policies_read_no_namespace_that_is_not_listed"),
 ];
 
 /// One field, two settings files that differ in it alone, and what becomes of the same objects under each.

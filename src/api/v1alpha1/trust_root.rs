@@ -108,5 +108,6 @@ pub struct ImageTrustRootStatus {
     pub digest: Option<String>,
     /// `Ready`: whether it can be used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
     pub conditions: Vec<Condition>,
 }

@@ -4,14 +4,14 @@ use cel::{
     DeclarationError, Env, ExecutionError,
     common::{
         traits::Iterable,
-        types::{CelBool, CelBytes, CelInt, CelList, CelOptional, CelString, DYN_TYPE, Kind, Type},
-        value::{CowVal, FromVal, StaticVal, Val},
+        types::{CelBool, CelBytes, CelInt, CelList, CelOptional, CelString, DYN_TYPE, Kind},
+        value::{CowVal, FromVal, Val},
     },
 };
-use regex::{Regex, RegexBuilder};
 
 use super::{
     fuel::{BYTES_MADE, BYTES_READ, ELEMENT, Fuel, text, weight},
+    pattern::Pattern,
     time,
 };
 
@@ -69,57 +69,6 @@ fn extension(env: &mut Env) -> Result<(), DeclarationError> {
     add("@substring", 3, substring)
 }
 
-/// A regular expression that the compiler has read. A match takes time in proportion to the size of its
-/// machine and to the text; `cost` is the steps for 64 bytes of text.
-///
-/// Syntax, and the promise of time in proportion: the crate `regex`.
-#[derive(Clone, Debug)]
-pub(super) struct Pattern {
-    regex: Regex,
-    cost: usize,
-}
-
-static PATTERN: Type = Type::new_unspecified_type("pattern");
-
-impl Pattern {
-    /// How many bytes a pattern's machine may take, and what it then costs: it is in the first class that it
-    /// fits into. `^refs/tags/v[0-9]+$` takes 1 KB, `\\d` 6 KB, `\\w` 40 KB.
-    const SIZES: [(usize, usize); 4] = [(1 << 10, 16), (1 << 12, 64), (1 << 14, 256), (1 << 16, 1024)];
-
-    pub(super) fn parse(pattern: &str) -> Result<Self, regex::Error> {
-        let mut outcome = Err(regex::Error::CompiledTooBig(0));
-        for (size, cost) in Self::SIZES {
-            outcome = RegexBuilder::new(pattern).size_limit(size).nest_limit(32).build();
-            match outcome {
-                Ok(regex) => return Ok(Self { regex, cost }),
-                Err(regex::Error::CompiledTooBig(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        outcome.map(|regex| Self { regex, cost: usize::MAX })
-    }
-}
-
-impl Val for Pattern {
-    fn get_type(&self) -> &Type {
-        &PATTERN
-    }
-
-    fn cel_type() -> &'static Type {
-        &PATTERN
-    }
-
-    fn clone_as_boxed<'v>(&self) -> Box<dyn Val + 'v> {
-        Box::new(self.clone())
-    }
-
-    fn as_any(&self) -> Option<&dyn std::any::Any> {
-        Some(self)
-    }
-}
-
-impl StaticVal for Pattern {}
-
 /// The error of a function that says itself what is wrong.
 pub(super) fn failed(problem: &str) -> ExecutionError {
     ExecutionError::InternalError(problem.to_owned())
@@ -157,12 +106,12 @@ fn bool<'b, 'v>(value: bool) -> CowVal<'b, 'v> {
     CowVal::owned(CelBool::from(value))
 }
 
-fn new_string<'b, 'v>(text: String) -> Outcome<'b, 'v> {
-    Ok(CowVal::owned(CelString::from(text)))
+fn new_string<'b, 'v>(text: String) -> CowVal<'b, 'v> {
+    CowVal::owned(CelString::from(text))
 }
 
-fn new_list<'b, 'v>(elements: Vec<Box<dyn Val + 'v>>) -> Outcome<'b, 'v> {
-    Ok(CowVal::owned(CelList::from(elements)))
+fn new_list<'b, 'v>(elements: Vec<Box<dyn Val + 'v>>) -> CowVal<'b, 'v> {
+    CowVal::owned(CelList::from(elements))
 }
 
 /// Hands its first argument on, once it is paid for.
@@ -174,10 +123,9 @@ fn pay<'b, 'v>(mut args: Args<'b, 'v>, price: fn(&Args<'b, 'v>) -> u64) -> Outco
 /// What the whole expression gives: true or false, or else the name of its type. So no other value, which may
 /// be large, is handed out.
 fn outcome<'b, 'v>(mut args: Args<'b, 'v>) -> Outcome<'b, 'v> {
-    if args[0].downcast_ref::<CelBool>().is_some() {
-        return Ok(args.swap_remove(0));
-    }
-    new_string(args[0].get_type().name().to_owned())
+    let value = args.pop().ok_or_else(ExecutionError::missing_argument_or_target)?;
+    let is_truth = value.downcast_ref::<CelBool>().is_some();
+    Ok(if is_truth { value } else { new_string(value.get_type().name().to_owned()) })
 }
 
 /// The range of a loop: pays for all its turns before the first.
@@ -199,7 +147,7 @@ fn plus<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
         (Kind::String, Kind::String) => {
             let (left, right) = (string(&args, 0, "_+_")?, string(&args, 1, "_+_")?);
             fuel.burn(text(left.len() + right.len(), BYTES_MADE))?;
-            new_string([left, right].concat())
+            Ok(new_string([left, right].concat()))
         }
         (Kind::List, Kind::List) => {
             let mut elements = Vec::new();
@@ -210,7 +158,7 @@ fn plus<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
                     Ok(true)
                 })?;
             }
-            new_list(elements)
+            Ok(new_list(elements))
         }
         _ => {
             fuel.burn(weight(left) + weight(right))?;
@@ -320,7 +268,7 @@ fn contains<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
     fuel.burn(weight(value))?;
     if all.get_type().kind() != Kind::List {
         let keys = all.as_container().ok_or_else(|| no_overload("@in", [value, all]))?;
-        return Ok(bool(keys.contains(value)?));
+        return keys.contains(value).map(bool).map_err(|_| no_overload("@in", [value, all]));
     }
     fuel.burn(length(all))?;
     let mut found = false;
@@ -334,14 +282,14 @@ fn contains<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
 fn matches<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
     let text = string(&args, 0, "matches")?;
     let pattern: &Pattern = argument(&args, 1, "matches")?;
-    fuel(&args)?.burn(1 + (text.len().saturating_mul(pattern.cost) / 64) as u64)?;
-    Ok(bool(pattern.regex.is_match(text)))
+    fuel(&args)?.burn(pattern.cost(text))?;
+    Ok(bool(pattern.is_match(text)))
 }
 
 fn change<'b, 'v>(args: &Args<'b, 'v>, function: &str, change: fn(&str) -> String) -> Outcome<'b, 'v> {
     let old = string(args, 0, function)?;
     fuel(args)?.burn(text(old.len(), BYTES_MADE))?;
-    new_string(change(old))
+    Ok(new_string(change(old)))
 }
 
 /// The position of the first of some code points; -1 where they are not there.
@@ -367,7 +315,7 @@ fn join<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
         parts.push(part.inner());
         Ok(true)
     })?;
-    new_string(parts.join(between))
+    Ok(new_string(parts.join(between)))
 }
 
 fn replace<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
@@ -376,7 +324,7 @@ fn replace<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
     fuel.burn(text(all.len() + old.len(), BYTES_READ))?;
     let made = all.matches(old).count().saturating_mul(new.len()).saturating_add(all.len());
     fuel.burn(text(made, BYTES_MADE))?;
-    new_string(all.replace(old, new))
+    Ok(new_string(all.replace(old, new)))
 }
 
 fn split<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
@@ -387,7 +335,7 @@ fn split<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
     fuel.burn(text(all.len() + between.len(), BYTES_READ))?;
     fuel.burn(ELEMENT * (1 + all.matches(between).count() as u64) + text(all.len(), BYTES_MADE))?;
     let part = |part: &str| -> Box<dyn Val + 'v> { Box::new(CelString::from(part.to_owned())) };
-    new_list(all.split(between).map(part).collect())
+    Ok(new_list(all.split(between).map(part).collect()))
 }
 
 /// The code points from one position, up to another or the end.
@@ -404,7 +352,7 @@ fn substring<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
     let start = position(1)?;
     let end = if args.len() == 4 { position(2)? } else { all.len() };
     match all.get(start..end) {
-        Some(part) => new_string(part.to_owned()),
+        Some(part) => Ok(new_string(part.to_owned())),
         None => Err(failed("substring: the end stands before the start")),
     }
 }

@@ -7,7 +7,8 @@ use cel::{
 use super::{
     ConditionError, IMAGE_FIELDS, Variable,
     fuel::{BYTES_MADE, ELEMENT, text},
-    functions::{ADD, EQUALS, IN, LOOP, MATCHES, OUTCOME, Pattern, WEIGH},
+    functions::{ADD, EQUALS, IN, LOOP, MATCHES, OUTCOME, WEIGH},
+    pattern::Pattern,
     printable,
     rules::{self, Reads, Rule},
     time::{Instant, Span},
@@ -119,7 +120,7 @@ fn check_depth(ast: &IdedExpr) -> Result<(), ConditionError> {
                 for entry in &map.entries {
                     match &entry.expr {
                         EntryExpr::MapEntry(entry) => {
-                            [&entry.key, &entry.value].into_iter().for_each(&mut inside)
+                            [&entry.key, &entry.value].into_iter().for_each(&mut inside);
                         }
                         EntryExpr::StructField(field) => inside(&field.value),
                     }

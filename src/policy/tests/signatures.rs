@@ -106,7 +106,7 @@ fn a_teams_secret_is_one_of_its_own_namespace() {
     let policy = compile(&namespaced(json!({"signatures": {"authorities": [
         {"name": "release", "key": {"secretRef": {"name": "release", "key": "pub"}}},
     ]}})));
-    let Proof::Key { key: KeyRef::Secret(secret), .. } = &policy.authorities()[0].proof else { panic!() };
+    let Proof::Key { key: KeyRef::TeamSecret(secret), .. } = &policy.authorities()[0].proof else { panic!() };
     assert_eq!(&*secret.namespace, "team-a");
 }
 

@@ -100,6 +100,46 @@ async fn what_cosign_signed_is_pinned_and_nothing_else_is_admitted(#[values(Two,
     assert!(refused.contains("SignatureKeyMismatch"), "{refused}");
 }
 
+/// The key is in a Secret: what is new there counts at the next review, and what is gone does not count.
+#[tokio::test]
+async fn a_key_that_is_rotated_in_its_secret_acts_at_the_next_review() {
+    let Some(scene) = Scene::new("rotated").await else { return };
+    let Scene { cluster, cosign, key: first, namespace, .. } = &scene;
+    let second = cosign.key_pair().await;
+    let store = async |key: &KeyPair| {
+        let pem = std::fs::read_to_string(&key.public).unwrap();
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": namespace, "namespace": "tidewaiter"},
+            "stringData": {"cosign.pub": pem},
+        });
+        let said = cluster.apply(&secret.to_string()).await;
+        assert!(said.success, "{said:?}");
+    };
+    let secret = json!({"namespace": "tidewaiter", "name": namespace});
+    scene
+        .enforce(json!({"signatures": {"authorities": [{"name": "release", "key": {"secretRef": secret}}]}}))
+        .await;
+    let refused = async |reason: &str| {
+        let pod = pod(namespace, "web", &scene.image("1.0")).to_string();
+        cluster.dry_run(&pod).await.stderr.contains(reason)
+    };
+    let (_, name) = scene.push("1.0").await;
+    cosign.sign(Three, first, &name, &[]).await;
+    let place = format!("Secret tidewaiter/{namespace} key cosign.pub does not exist");
+    cluster.until("it says that the Secret is missing", async || refused(&place).await).await;
+
+    store(first).await;
+    assert_eq!(scene.refusal("1.0").await, None);
+    store(&second).await;
+    cluster.until("the old key counts no longer", async || refused("SignatureKeyMismatch").await).await;
+    cosign.sign(Three, &second, &name, &[]).await;
+    cluster.until("the new key counts", async || !refused("refused by image policy").await).await;
+
+    let said = cluster.api.kubectl(&["-n", "tidewaiter", "delete", "secret", namespace]).await;
+    assert!(said.success, "{said:?}");
+    cluster.until("it says that the Secret is gone", async || refused("AuthorityUnusable").await).await;
+}
+
 /// What was signed yesterday under the same tag says nothing of what stands there today.
 #[tokio::test]
 async fn a_signature_of_the_image_before_is_none_of_the_image_now() {

@@ -19,6 +19,8 @@ pub const PAST: &str = "2001-01-01T00:00:00Z";
 /// The files of a repository, by their path below its address.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
+type Sign = dyn Fn(&[u8]) -> Vec<u8> + Send + Sync;
+
 /// Who signs, and what it says.
 pub struct Repository {
     /// Those who sign all roles.
@@ -42,7 +44,7 @@ pub struct Repository {
 pub struct Key {
     pub id: String,
     public: Value,
-    sign: Arc<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>,
+    sign: Arc<Sign>,
 }
 
 impl Key {
