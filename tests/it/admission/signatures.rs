@@ -6,6 +6,7 @@ use tidewaiter::image::Digest;
 
 use super::{pod, stored};
 use crate::support::{
+    client::{INDEX, MANIFEST, fallback},
     cluster::{Cluster, HOST},
     cosign::{
         Cosign, KeyPair,
@@ -269,6 +270,37 @@ async fn signatures_in_a_repository_of_their_own_are_found_there() {
     let media_type = manifest["mediaType"].as_str().unwrap();
     client.put_manifest(&elsewhere, &tag, media_type, manifest.to_string()).await.unwrap();
     scene.cluster.until("the signature is seen", async || scene.refusal("1.0").await.is_none()).await;
+}
+
+/// As cosign 2 stores them with `--registry-referrers-mode=oci-1-1`: classic layers in a referrer.
+#[tokio::test]
+async fn classic_layers_in_a_referrer_are_found_too() {
+    let Some(scene) = Scene::new("referrer").await else { return };
+    let mut release = scene.authority("release", &scene.key);
+    let elsewhere = format!("{}-referrers", scene.repository);
+    release["source"] = json!({"repository": format!("{HOST}/{elsewhere}")});
+    scene.enforce(json!({"signatures": {"authorities": [release]}})).await;
+    let (digest, name) = scene.push("1.0").await;
+    scene.cosign.sign(Two, &scene.key, &name, &[]).await;
+    let client = scene.cluster.registry.client();
+    let tag = format!("{}.sig", digest.as_str().replace(':', "-"));
+    let (_, mut manifest) = client.manifest(&scene.repository, &tag).await.unwrap().unwrap();
+    for descriptor in manifest["layers"].as_array().unwrap().iter().chain([&manifest["config"]]) {
+        let blob = descriptor["digest"].as_str().unwrap().parse().unwrap();
+        let blob = client.blob(&scene.repository, &blob).await.unwrap();
+        client.put_blob(&elsewhere, "application/octet-stream", blob).await.unwrap();
+    }
+    manifest["artifactType"] = json!("application/vnd.dev.cosign.artifact.sig.v1+json");
+    manifest["subject"] = json!({
+        "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest, "size": 1,
+    });
+    let manifest = manifest.to_string();
+    let (place, size) = (Digest::sha256(manifest.as_bytes()), manifest.len());
+    client.put_manifest(&elsewhere, place.as_str(), MANIFEST, manifest).await.unwrap();
+    let listed = json!({"mediaType": MANIFEST, "digest": place, "size": size});
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [listed]}).to_string();
+    client.put_manifest(&elsewhere, &fallback(&digest), INDEX, index).await.unwrap();
+    assert_eq!(scene.refusal("1.0").await, None);
 }
 
 #[tokio::test]
