@@ -7,7 +7,7 @@ use serde_json::json;
 use tidewaiter::files;
 
 #[path = "../tests/it/support/mod.rs"]
-#[expect(dead_code, reason = "the tests use more of it")]
+#[expect(dead_code, unused_imports, reason = "the tests use more of it")]
 mod support;
 
 use support::{

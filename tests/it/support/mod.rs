@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod cosign;
 pub mod hostile;
 pub mod layout;
+pub mod miniature;
 pub mod process;
 pub mod referrers;
 pub mod registry;
