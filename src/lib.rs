@@ -15,6 +15,7 @@
 //! review: api image workload evidence policy decision
 //! files: api image workload evidence policy decision review::ports review::credentials
 //! signature: api image workload evidence policy decision review::ports
+//! trust: api image evidence policy decision signature review::ports
 //! registry: api image workload evidence policy decision review::ports review::credentials
 //! cluster: api image workload evidence policy decision review::ports review::credentials
 //! telemetry:
@@ -38,5 +39,6 @@ pub mod registry;
 pub mod review;
 pub mod signature;
 pub mod telemetry;
+pub mod trust;
 pub mod webhook;
 pub mod workload;

@@ -27,6 +27,7 @@ const EXPECTED: &[(&str, &[&str])] = &[
     ("decision", &["image", "evidence", "policy"]),
     ("review", &["api", "image", "workload", "evidence", "policy", "decision"]),
     ("signature", &["api", "image", "workload", "evidence", "policy", "decision", "review::ports"]),
+    ("trust", &["api", "image", "evidence", "policy", "decision", "signature", "review::ports"]),
     ("registry", ADAPTER),
     ("cluster", ADAPTER),
     ("files", ADAPTER),
@@ -146,6 +147,7 @@ fn each_engine_decides_only_what_is_its_to_decide() {
         ("VerificationPolicy::", &["signature/trust.rs"]),
         ("UnparsedPublicKey::", &["signature/raw.rs"]),
         ("ed25519_dalek::", &["signature/raw.rs", "signature/tests.rs"]),
+        ("sigstore_tuf::", &["trust/shelf.rs", "trust/tuf.rs"]),
     ] {
         let mut found = Vec::new();
         for file in rust_files(&source()) {

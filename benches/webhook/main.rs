@@ -33,6 +33,7 @@ use tidewaiter::{
             Policies, Resolver,
         },
     },
+    trust::RootCheck,
     webhook::{
         Admission,
         report::{Rejection, Report, Reporter},
@@ -125,7 +126,7 @@ async fn main() -> anyhow::Result<()> {
     let floor = Server::start(anywhere, Some(certificate.server_config()), 1, floor::configure)?;
     let still = still()?;
     let admission = Arc::new(Admission::new(Arc::new(reviewer(&still)), still.clone(), Handle::current()));
-    let configure = routes::configure(admission, still.clone());
+    let configure = routes::configure(admission, still.clone(), Arc::new(RootCheck));
     let webhook = Server::start(anywhere, Some(certificate.server_config()), 1, configure)?;
 
     let trusted = Trusted::from_pem(made.cert.pem().as_bytes())?;
@@ -241,10 +242,10 @@ async fn ask(client: &Client, address: SocketAddr, body: Bytes) -> anyhow::Resul
 }
 
 fn still() -> anyhow::Result<Arc<Still>> {
-    let policies =
+    let filed =
         files::read_policies(&[concat!(env!("CARGO_MANIFEST_DIR"), "/policies/house-rules.yaml").into()])?;
     Ok(Arc::new(Still {
-        policies: Arc::new(PolicySet::new(policies.into_iter().map(|filed| filed.policy))),
+        policies: Arc::new(PolicySet::new(filed.policies.into_iter().map(|filed| filed.policy))),
         labels: Arc::default(),
         digest: Digest::sha256(b"an image"),
         reviews: AtomicU64::new(0),

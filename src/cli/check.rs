@@ -13,15 +13,20 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    ports::{EmbeddedTrust, HeldPolicies, StatedNamespaces, SystemClock, Unobserved},
-    settings::{Settings, Surroundings},
+    ports::{HeldPolicies, StatedNamespaces, SystemClock, Unobserved},
+    settings::{Origin, Settings, Surroundings},
 };
 use crate::{
     cluster::NoPullSecrets,
     decision::{Decision, ImageDecision, Refusal, denial, printable, warnings},
-    files::{self, Document, Place},
+    files::{self, Document, Filed, FiledRoot, Place},
     policy::PolicySet,
-    review::{ReviewedObject, Reviewer, Stage, ports::Labels},
+    review::{
+        ReviewedObject, Reviewer, Stage,
+        documents::{DocumentReview, review_trust_root},
+        ports::Labels,
+    },
+    trust::RootCheck,
     workload::{self, Patch, Pin, Workload, WorkloadKind},
 };
 
@@ -42,7 +47,8 @@ const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, group(clap::ArgGroup::new("what").required(true).multiple(true)))]
 pub struct Args {
-    /// Policies: a file or a directory of YAML or JSON. May be given several times.
+    /// Policies: a file or a directory of YAML or JSON, with the ImageTrustRoots, Secrets and ConfigMaps that
+    /// they name. May be given several times.
     #[arg(long, value_name = "PATH")]
     policies: Vec<PathBuf>,
     /// The settings file that the webhook runs with.
@@ -90,6 +96,8 @@ struct Target {
     source: String,
     kind: WorkloadKind,
     namespace: String,
+    /// The object's name, or its `generateName` with a star behind; empty where it has neither.
+    name: String,
     json: String,
 }
 
@@ -119,9 +127,16 @@ struct Targets {
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let settings = Settings::read(args.config.as_deref())?;
-    let policies = HeldPolicies::default();
-    policies.hold(read_policies(&args.policies)?);
+    let Read { policies: set, filed } = read_policies(&args.policies)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let trust = settings.trust(Origin::Files, Arc::new(Unobserved))?;
+    trust.filed(&set, filed.roots.into_iter().map(|filed| filed.root).collect(), filed.objects);
+    runtime.block_on(trust.settle());
+    for trouble in trust.troubles() {
+        writeln!(io::stderr(), "warning: {trouble}: whatever needs it fails")?;
+    }
+    let policies = HeldPolicies::default();
+    policies.hold(set);
 
     let mut found = Targets::default();
     found.add_files(&args);
@@ -133,7 +148,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         namespaces: Arc::new(namespaces),
         pull_secrets: Arc::new(NoPullSecrets),
         clock: Arc::new(SystemClock),
-        trust: Arc::new(EmbeddedTrust::new()),
+        trust,
     };
     let reviewer = settings.reviewer(surroundings, Arc::new(Unobserved), runtime.handle())?;
 
@@ -160,15 +175,26 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// What `--policies` holds.
+struct Read {
+    policies: PolicySet,
+    filed: Filed,
+}
+
 /// The policies of `paths`. One that does not compile is an error here: this is where its author looks.
-fn read_policies(paths: &[PathBuf]) -> anyhow::Result<PolicySet> {
+fn read_policies(paths: &[PathBuf]) -> anyhow::Result<Read> {
     let mut stderr = io::stderr().lock();
     if paths.is_empty() {
         writeln!(stderr, "warning: no --policies: no policy is about any image")?;
     }
-    let policies = files::read_policies(paths)?;
+    let filed = files::read_policies(paths)?;
     let mut broken = Vec::new();
-    for filed in &policies {
+    for FiledRoot { place, root } in &filed.roots {
+        if let DocumentReview::Refused(error) = review_trust_root(root, &RootCheck) {
+            broken.push(format!("{place}: ImageTrustRoot/{}: {error}", root.name));
+        }
+    }
+    for filed in &filed.policies {
         let id = filed.policy.id();
         for warning in &filed.warnings {
             writeln!(stderr, "warning: {}: {id}: {warning}", filed.place)?;
@@ -178,21 +204,16 @@ fn read_policies(paths: &[PathBuf]) -> anyhow::Result<PolicySet> {
         }
     }
     anyhow::ensure!(broken.is_empty(), "{}", broken.join("\nerror: "));
-    Ok(PolicySet::new(policies.into_iter().map(|filed| filed.policy)))
+    let policies = PolicySet::new(filed.policies.iter().map(|filed| filed.policy.clone()));
+    Ok(Read { policies, filed })
 }
 
 impl Targets {
     fn add_files(&mut self, args: &Args) {
-        for path in &args.files {
-            match files::read(path) {
-                Ok(documents) => {
-                    for document in documents {
-                        if let Err(trouble) = self.add(document, &args.namespace) {
-                            self.troubles.push(format!("{trouble:#}"));
-                        }
-                    }
-                }
-                Err(error) => self.troubles.push(error.to_string()),
+        for document in args.files.iter().flat_map(|path| files::read_each(path)) {
+            let added = document.map_err(Into::into).and_then(|document| self.add(document, &args.namespace));
+            if let Err(trouble) = added {
+                self.troubles.push(format!("{trouble:#}"));
             }
         }
     }
@@ -209,6 +230,7 @@ impl Targets {
                 source: image.clone(),
                 kind: WorkloadKind::Pod,
                 namespace: args.namespace.clone(),
+                name: "image".to_owned(),
                 json: pod.to_string(),
             });
         }
@@ -227,30 +249,40 @@ impl Targets {
             if let Some(known) = known {
                 return Err(wrong_version(&place, api_version, known));
             }
-            self.pass_over(api_version, kind, &value);
-            return Ok(());
+            return self.pass_over(&place, api_version, kind, &value);
         };
         if api_version != written_version(workload) {
             return Err(wrong_version(&place, api_version, workload));
         }
-        let namespace = value["metadata"]["namespace"].as_str().unwrap_or(namespace).to_owned();
+        let metadata = |name: &str| value["metadata"][name].as_str().filter(|text| !text.is_empty());
+        let generated = || metadata("generateName").map(|start| format!("{start}*"));
         self.targets.push(Target {
             source: place.to_string(),
             kind: workload,
-            namespace,
+            namespace: metadata("namespace").unwrap_or(namespace).to_owned(),
+            name: metadata("name").map(str::to_owned).or_else(generated).unwrap_or_default(),
             json: value.to_string(),
         });
         Ok(())
     }
 
-    fn pass_over(&mut self, api_version: &str, kind: &str, value: &Value) {
-        self.passed_over += 1;
+    fn pass_over(
+        &mut self,
+        place: &Place,
+        api_version: &str,
+        kind: &str,
+        value: &Value,
+    ) -> anyhow::Result<()> {
         if (api_version, kind) == ("v1", "Namespace")
             && let Some(name) = value["metadata"]["name"].as_str()
         {
-            let labels = serde_json::from_value(value["metadata"]["labels"].clone()).unwrap_or_default();
-            self.namespaces.insert(name.to_owned(), labels);
+            // Labels that are none would otherwise be no labels, and a policy might pass the namespace over.
+            let labels: Option<Labels> = serde_json::from_value(value["metadata"]["labels"].clone())
+                .with_context(|| format!("{place}: metadata.labels is no map of texts"))?;
+            self.namespaces.insert(name.to_owned(), labels.unwrap_or_default());
         }
+        self.passed_over += 1;
+        Ok(())
     }
 }
 
@@ -287,44 +319,34 @@ async fn judge_one(reviewer: &Reviewer, target: &Target) -> Outcome {
     let workload = match read.and_then(|document| Workload::extract(target.kind, document, None)) {
         Ok(workload) => workload,
         Err(error) => {
-            return target.outcome(
-                String::new(),
-                &Decision::default(),
-                Some(error.to_string()),
-                Patch::default(),
-            );
+            let message = format!("{}: {error}", error.reason());
+            return target.outcome(&Decision::default(), Some(message), Patch::default());
         }
     };
     let stage = if target.kind.is_pod() { Stage::Mutate } else { Stage::Validate };
     let object = ReviewedObject::new(&workload);
     let question = object.question(stage, &target.namespace);
     let decision = reviewer.review(&question, Instant::now() + TIME).await;
-    let name = match (workload.name(), workload.generate_name()) {
-        ("", generated) => format!("{generated}*"),
-        (name, _) => name.to_owned(),
-    };
     if decision.allowed() {
         let pins = reviewer.pins(&question, &decision).into_iter();
         let patch = Patch::pinning(pins.map(|(at, digest)| {
             let slot = question.images[at];
             Pin { pointer: slot.pointer, image: slot.image, digest }
         }));
-        return target.outcome(name, &decision, None, patch);
+        return target.outcome(&decision, None, patch);
     }
-    let message = denial(
-        &decision,
-        Refusal { kind: target.kind.name(), namespace: &target.namespace, name: &name, decision_id: "check" },
-    );
-    target.outcome(name, &decision, Some(message), Patch::default())
+    let (kind, namespace, name) = (target.kind.name(), &*target.namespace, &*target.name);
+    let message = denial(&decision, Refusal { kind, namespace, name, decision_id: "check" });
+    target.outcome(&decision, Some(message), Patch::default())
 }
 
 impl Target {
-    fn outcome(&self, name: String, decision: &Decision, message: Option<String>, patch: Patch) -> Outcome {
+    fn outcome(&self, decision: &Decision, message: Option<String>, patch: Patch) -> Outcome {
         Outcome {
             source: self.source.clone(),
             kind: self.kind.name(),
             namespace: self.namespace.clone(),
-            name,
+            name: self.name.clone(),
             allowed: message.is_none(),
             message,
             warnings: warnings(decision),

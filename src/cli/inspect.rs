@@ -78,7 +78,14 @@ enum Output {
 /// What signatures are checked by.
 struct Means {
     keys: Vec<(String, PublicKey, String)>,
-    roots: Vec<(String, TrustRoot)>,
+    roots: Vec<Root>,
+}
+
+/// A trust root, and as which ImageTrustRoot a policy would name it; none for the one that needs no name.
+struct Root {
+    name: String,
+    root: TrustRoot,
+    resource: Option<Value>,
 }
 
 /// One thing that stands beside the image.
@@ -99,11 +106,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (digest, manifest, candidates) = runtime.block_on(look(args, &registries))?;
     let shown: Vec<Shown> = candidates.iter().map(|candidate| means.show(candidate, &digest)).collect();
     if args.suggest_policy {
-        let Some(policy) = suggestion(args, &means, &shown) else {
+        let Some(documents) = suggestion(args, &means, &shown) else {
             super::print(b"# nothing beside the image holds by what is known: give keys or trust roots\n")?;
             return Ok(ExitCode::from(1));
         };
-        super::print(serde_saphyr::to_string(&policy)?.as_bytes())?;
+        for document in documents {
+            super::print(format!("---\n{}", serde_saphyr::to_string(&document)?).as_bytes())?;
+        }
         return Ok(ExitCode::SUCCESS);
     }
     match args.output {
@@ -168,14 +177,26 @@ impl Means {
             let key = PublicKey::from_pem(&pem).with_context(|| format!("--key {}", path.display()))?;
             keys.push((path.display().to_string(), key, pem));
         }
+        let resource = |name: &str, spec: Value| {
+            json!({
+                "apiVersion": "tidewaiter.dev/v1alpha1", "kind": "ImageTrustRoot",
+                "metadata": {"name": name}, "spec": spec,
+            })
+        };
         let mut roots = vec![
-            ("Sigstore public-good".to_owned(), TrustRoot::public_good()),
-            ("GitHub".to_owned(), TrustRoot::github()),
+            Root { name: "Sigstore public-good".to_owned(), root: TrustRoot::public_good(), resource: None },
+            Root {
+                name: "GitHub".to_owned(),
+                root: TrustRoot::github(),
+                resource: Some(resource("github", json!({"sigstore": "GitHub"}))),
+            },
         ];
-        for path in &args.roots {
-            let root = TrustRoot::from_json(&read_file(path)?)
-                .with_context(|| format!("--trust-root {}", path.display()))?;
-            roots.push((path.display().to_string(), root));
+        for (at, path) in args.roots.iter().enumerate() {
+            let json = read_file(path)?;
+            let root =
+                TrustRoot::from_json(&json).with_context(|| format!("--trust-root {}", path.display()))?;
+            let resource = resource(&format!("given-{}", at + 1), json!({"inline": json}));
+            roots.push(Root { name: path.display().to_string(), root, resource: Some(resource) });
         }
         Ok(Self { keys, roots })
     }
@@ -194,13 +215,23 @@ impl Means {
             let log = if *logged { TransparencyLog::Required } else { TransparencyLog::Ignored };
             match signer {
                 Some(Signer::Identity { .. }) => {
-                    for (name, root) in &self.roots {
+                    for Root { name, root, .. } in &self.roots {
                         note(name, verify_with_certificate(candidate, image, log, root));
                     }
                 }
                 Some(Signer::Key(_)) | None => {
                     for (name, key, _) in &self.keys {
-                        note(name, verify_with_key(candidate, image, key, TransparencyLog::Ignored, None));
+                        let alone = verify_with_key(candidate, image, key, TransparencyLog::Ignored, None);
+                        let holds = alone.is_ok();
+                        note(name, alone);
+                        if !(holds && *logged) {
+                            continue;
+                        }
+                        for (root_name, root) in self.roots.iter().map(|root| (&root.name, &root.root)) {
+                            let log = TransparencyLog::Required;
+                            let checked = verify_with_key(candidate, image, key, log, Some(root));
+                            note(&format!("{name} and its log entry by {root_name}"), checked);
+                        }
                     }
                 }
             }
@@ -340,9 +371,11 @@ fn document(args: &Args, digest: &Digest, manifest: &ImageManifest, shown: &[Sho
     })
 }
 
-/// The smallest policy that demands what holds: one signature, or else each kind of attestation.
-fn suggestion(args: &Args, means: &Means, shown: &[Shown]) -> Option<Value> {
+/// The smallest policy that demands what holds, one signature or else each kind of attestation, and before it
+/// the trust roots that it names.
+fn suggestion(args: &Args, means: &Means, shown: &[Shown]) -> Option<Vec<Value>> {
     let holding = || shown.iter().flat_map(|one| &one.holds);
+    let root_of = |by: &str| means.roots.iter().find(|root| root.name == by)?.resource.as_ref();
     let authority = |name: &str, (by, verified): &(String, Verified)| {
         let mut authority = match &verified.signer {
             Signer::Key(fingerprint) => {
@@ -354,10 +387,8 @@ fn suggestion(args: &Args, means: &Means, shown: &[Shown]) -> Option<Value> {
                 if !verified.logged {
                     keyless["transparencyLog"] = json!("Ignored");
                 }
-                match by.as_str() {
-                    "Sigstore public-good" => {}
-                    "GitHub" => keyless["trustRootRef"] = json!({"name": "github"}),
-                    _ => keyless["trustRootRef"] = json!({"name": "your-trust-root"}),
+                if let Some(resource) = root_of(by) {
+                    keyless["trustRootRef"] = json!({"name": resource["metadata"]["name"]});
                 }
                 json!({"name": name, "keyless": keyless})
             }
@@ -368,8 +399,13 @@ fn suggestion(args: &Args, means: &Means, shown: &[Shown]) -> Option<Value> {
         Some(authority)
     };
     let mut spec = json!({"match": {"images": [args.image.name()]}});
+    let mut documents: Vec<Value> = Vec::new();
+    let mut name_root = |(by, _): &(String, Verified)| {
+        documents.extend(root_of(by).filter(|root| !documents.contains(root)).cloned());
+    };
     let signed = holding().find(|(_, verified)| matches!(verified.claim, Claim::Image { .. }));
     if let Some(signed) = signed {
+        name_root(signed);
         spec["signatures"] = json!({"authorities": [authority("publisher", signed)?]});
     } else {
         let mut rules: Vec<Value> = Vec::new();
@@ -378,6 +414,7 @@ fn suggestion(args: &Args, means: &Means, shown: &[Shown]) -> Option<Value> {
             if rules.iter().any(|rule| rule["predicateType"] == **predicate_type) {
                 continue;
             }
+            name_root(attested);
             let name = format!("attestation-{}", rules.len() + 1);
             rules.push(json!({
                 "name": name, "predicateType": predicate_type,
@@ -392,10 +429,11 @@ fn suggestion(args: &Args, means: &Means, shown: &[Shown]) -> Option<Value> {
     let name: String =
         args.image.repository().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let name = name.trim_matches('-').chars().take(200).collect::<String>();
-    Some(json!({
+    documents.push(json!({
         "apiVersion": "tidewaiter.dev/v1alpha1",
         "kind": "ClusterImageAdmissionPolicy",
         "metadata": {"name": name},
         "spec": spec,
-    }))
+    }));
+    Some(documents)
 }

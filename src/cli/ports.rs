@@ -7,12 +7,12 @@ use futures::future::{BoxFuture, FutureExt as _, ready};
 use jiff::Timestamp;
 
 use crate::{
-    policy::{PolicySet, RootRef},
+    policy::PolicySet,
     review::ports::{
         CacheAnswer, CacheName, CacheObserver, Clock, Labels, LookupError, Namespaces, Policies,
         RegistryExchange, RegistryObserver,
     },
-    signature::{Trust, TrustRoot, Trusted},
+    trust::{Published, RefreshOutcome, TrustObserver},
 };
 
 /// Policies that stay as they are until others are put in their place.
@@ -91,22 +91,6 @@ impl Clock for SystemClock {
     }
 }
 
-/// Keys that stand in policies, and the public-good trust root: what there is without a cluster.
-pub struct EmbeddedTrust(Arc<Trusted>);
-
-impl EmbeddedTrust {
-    pub fn new() -> Self {
-        let roots = HashMap::from([(RootRef::PublicGood, Ok(Arc::new(TrustRoot::public_good())))]);
-        Self(Arc::new(Trusted::new(1, HashMap::new(), roots)))
-    }
-}
-
-impl Trust for EmbeddedTrust {
-    fn current(&self) -> Arc<Trusted> {
-        self.0.clone()
-    }
-}
-
 /// Nobody watches.
 pub struct Unobserved;
 
@@ -116,4 +100,10 @@ impl CacheObserver for Unobserved {
 
 impl RegistryObserver for Unobserved {
     fn registry_request(&self, _: &RegistryExchange<'_>) {}
+}
+
+impl TrustObserver for Unobserved {
+    fn published(&self, _: &Published) {}
+
+    fn refreshed(&self, _: &str, _: RefreshOutcome) {}
 }

@@ -11,7 +11,8 @@ use crate::{
         Stage,
         ports::{CacheAnswer, CacheName, CacheObserver, RegistryExchange, RegistryObserver},
     },
-    telemetry::{DecisionLog, DecisionRecord, ImageRecord, Metrics, ResultRecord, ReviewSample},
+    telemetry::{DecisionLog, DecisionRecord, ImageRecord, Metrics, ResultRecord, ReviewSample, TrustSample},
+    trust::{Published, RefreshOutcome, TrustObserver},
     webhook::report::{Rejection, Report, Reporter},
 };
 
@@ -89,6 +90,7 @@ impl Reporter for Telemetry {
             warnings: report.warnings,
             duration_ms: report.duration.as_secs_f64() * 1000.0,
             unjudged: report.unjudged,
+            images_left_out: None,
             images: images.collect(),
         };
         if !self.log.write(&record) {
@@ -146,5 +148,24 @@ impl PoliciesObserver for Telemetry {
                 tracing::warn!(policy = %policy.id(), %error, "a policy cannot be read and fails for all it could match");
             }
         }
+    }
+}
+
+impl TrustObserver for Telemetry {
+    fn published(&self, published: &Published) {
+        let Published { version, keys, roots, refreshed } = published;
+        self.metrics.set_trust(&TrustSample {
+            version: *version,
+            keys: (keys.ready, keys.failing),
+            roots: (roots.ready, roots.failing),
+            refreshed: refreshed
+                .iter()
+                .map(|(root, time)| (&**root, time.map(Timestamp::as_second)))
+                .collect(),
+        });
+    }
+
+    fn refreshed(&self, root: &str, outcome: RefreshOutcome) {
+        self.metrics.trust_root_refreshed(root, outcome.as_str());
     }
 }

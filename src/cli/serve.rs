@@ -19,18 +19,23 @@ use tokio::{
 };
 
 use super::{
-    ports::{EmbeddedTrust, SystemClock, UnknownNamespaces},
+    ports::{SystemClock, UnknownNamespaces},
     report::Telemetry,
-    settings::{ImagePullSecrets, Settings, Surroundings},
+    settings::{ImagePullSecrets, Origin, Settings, Surroundings},
 };
 use crate::{
-    cluster::{self, ClusterNamespaces, ClusterPullSecrets, NoPullSecrets, WatchState, WatchedPolicies},
-    files::{FiledPolicy, PolicyDirectory, Reload},
+    cluster::{
+        self, ClusterNamespaces, ClusterPullSecrets, NoPullSecrets, PoliciesObserver, PublishedPolicies,
+        WatchState, WatchedPolicies, WatchedTrust,
+    },
+    files::{Filed, FiledPolicy, FiledRoot, PolicyDirectory, Reload},
+    policy::PolicySet,
     review::{
         Reviewer,
         ports::{Namespaces, Policies, PullSecrets},
     },
     telemetry::{DecisionLog, LogFormat, Metrics, start_logging},
+    trust::{RootCheck, TrustStore},
     webhook::{
         Admission,
         health::{self, Readiness},
@@ -68,8 +73,8 @@ pub struct Args {
     /// Its private key in PEM, unencrypted. Read again when it changes.
     #[arg(long, value_name = "FILE")]
     tls_key: PathBuf,
-    /// Policies from a file or directory instead of the cluster. Read again when something changes.
-    /// May be given several times.
+    /// Policies from a file or directory instead of the cluster, with the ImageTrustRoots, Secrets and
+    /// ConfigMaps that they name. Read again when something changes. May be given several times.
     #[arg(long, value_name = "PATH")]
     policies: Vec<PathBuf>,
     /// The settings file: digest pinning, registries, credentials.
@@ -136,8 +141,8 @@ impl Webhook {
         let tls = parts.certificate.server_config();
         let health =
             Server::start(parts.health_listen, None, HEALTH_WORKERS, health::configure(readiness, metrics))?;
-        let reviews =
-            Server::start(parts.listen, Some(tls), parts.workers, routes::configure(admission, telemetry))?;
+        let configure = routes::configure(admission, telemetry, Arc::new(RootCheck));
+        let reviews = Server::start(parts.listen, Some(tls), parts.workers, configure)?;
         Ok(Self { reviews, health })
     }
 
@@ -167,9 +172,10 @@ impl Webhook {
     }
 }
 
-/// Policies, namespaces and pull secrets, and the tasks without which they go stale.
+/// Policies, namespaces, pull secrets and trust, and the tasks without which they go stale.
 struct Sources {
     policies: Arc<dyn Policies>,
+    trust: Arc<TrustStore>,
     namespaces: Arc<dyn Namespaces>,
     pull_secrets: Arc<dyn PullSecrets>,
     tasks: Vec<BoxFuture<'static, ()>>,
@@ -200,9 +206,9 @@ async fn serve(args: Args, settings: Settings, telemetry: Arc<Telemetry>) -> any
     let mut sources = sources(&args, &settings, &telemetry, &readiness).await?;
     sources.tasks.push(watch_certificate(certificate.clone(), telemetry.metrics().clone()));
 
-    let Sources { policies, namespaces, pull_secrets, tasks } = sources;
-    let (clock, trust) = (Arc::new(SystemClock), Arc::new(EmbeddedTrust::new()));
-    let surroundings = Surroundings { policies, namespaces, pull_secrets, clock, trust };
+    let Sources { policies, trust, namespaces, pull_secrets, tasks } = sources;
+    let surroundings =
+        Surroundings { policies, namespaces, pull_secrets, clock: Arc::new(SystemClock), trust };
     let reviewer = settings.reviewer(surroundings, telemetry.clone(), &Handle::current())?;
     let cores = available_parallelism().map_or(1, usize::from);
     let mut webhook = Webhook::start(Parts {
@@ -260,20 +266,27 @@ async fn sources(
         true => None,
         false => Some(cluster::client(args.kubeconfig.as_deref()).await?),
     };
-    let policies: Arc<dyn Policies> = match (&client, args.policies.is_empty()) {
-        (_, false) => {
-            let (policies, task) = filed_policies(args.policies.clone(), telemetry.clone())?;
+    let origin = if args.policies.is_empty() { Origin::Cluster } else { Origin::Files };
+    let trust = settings.trust(origin, telemetry.clone())?;
+    let policies: Arc<dyn Policies> = match (&client, origin) {
+        (_, Origin::Files) => {
+            let (policies, task) = filed_policies(args.policies.clone(), telemetry.clone(), trust.clone())?;
             tasks.push(task);
             policies
         }
-        (Some(client), true) => {
-            let (policies, task) = WatchedPolicies::start(client.clone(), telemetry.clone(), &runtime);
+        (Some(client), Origin::Cluster) => {
+            let observer = Arc::new(Followers { telemetry: telemetry.clone(), trust: trust.clone() });
+            let (policies, task) = WatchedPolicies::start(client.clone(), observer, &runtime);
             tasks.push(end(task));
             tasks.push(follow("policies", policies.state(), readiness.clone()));
+            let (watched, task) = WatchedTrust::start(client.clone(), trust.clone(), &runtime);
+            tasks.push(end(task));
+            tasks.push(follow("trust roots", watched.state(), readiness.clone()));
             policies
         }
-        (None, true) => anyhow::bail!("--without-cluster needs --policies"),
+        (None, Origin::Cluster) => anyhow::bail!("--without-cluster needs --policies"),
     };
+    tasks.push(end(tokio::spawn(trust.clone().run())));
     let namespaces: Arc<dyn Namespaces> = match &client {
         Some(client) => {
             let (namespaces, task) = ClusterNamespaces::start(client.clone(), &runtime);
@@ -287,24 +300,40 @@ async fn sources(
         (Some(client), ImagePullSecrets::Use) => Arc::new(ClusterPullSecrets::new(client, runtime)),
         (None, _) | (_, ImagePullSecrets::Ignore) => Arc::new(NoPullSecrets),
     };
-    Ok(Sources { policies, namespaces, pull_secrets, tasks })
+    Ok(Sources { policies, trust, namespaces, pull_secrets, tasks })
+}
+
+/// Those who hear of policies that come into force.
+struct Followers {
+    telemetry: Arc<Telemetry>,
+    trust: Arc<TrustStore>,
+}
+
+impl PoliciesObserver for Followers {
+    fn published(&self, set: &PolicySet, published: &PublishedPolicies) {
+        self.trust.policies(set);
+        self.telemetry.published(set, published);
+    }
 }
 
 /// The policies of files, and the task that reads them again.
 fn filed_policies(
     paths: Vec<PathBuf>,
     telemetry: Arc<Telemetry>,
+    trust: Arc<TrustStore>,
 ) -> anyhow::Result<(Arc<dyn Policies>, BoxFuture<'static, ()>)> {
     let (directory, found) = PolicyDirectory::open(paths)?;
     let directory = Arc::new(directory);
-    telemetry.policies(&directory.current());
-    report_files(&found);
     let policies = directory.clone();
+    let take = move |found: Filed| {
+        telemetry.policies(&policies.current());
+        report_files(&found);
+        let roots = found.roots.into_iter().map(|filed| filed.root).collect();
+        trust.filed(&policies.current(), roots, found.objects);
+    };
+    take(found);
     let hear = move |reload| match reload {
-        Reload::Changed(found) => {
-            telemetry.policies(&policies.current());
-            report_files(&found);
-        }
+        Reload::Changed(found) => take(found),
         Reload::Failed(error) => {
             tracing::error!(%error, "the policies cannot be read; those read before stay in force");
         }
@@ -313,9 +342,14 @@ fn filed_policies(
     Ok((directory.clone(), end(tokio::spawn(directory.watch(hear)))))
 }
 
-fn report_files(found: &[FiledPolicy]) {
-    tracing::info!(policies = found.len(), "policies are in force");
-    for FiledPolicy { place, policy, warnings } in found {
+fn report_files(found: &Filed) {
+    tracing::info!(policies = found.policies.len(), "policies are in force");
+    for FiledRoot { place, root } in &found.roots {
+        if let Err(error) = &root.source {
+            tracing::error!(%place, trust.root = &*root.name, %error, "a trust root cannot be read and fails whatever needs it");
+        }
+    }
+    for FiledPolicy { place, policy, warnings } in &found.policies {
         let id = policy.id();
         if let Some(error) = policy.compile_error() {
             tracing::error!(%place, policy = %id, %error, "a policy cannot be read and fails for all it could match");

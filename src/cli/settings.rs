@@ -1,4 +1,4 @@
-use std::{fs, path::Path, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use ipnet::IpNet;
@@ -8,19 +8,23 @@ use tokio::runtime::Handle;
 use crate::{
     decision::Unmatched,
     files,
-    registry::{Registries, RegistryEntry, RegistrySettings, Timeouts},
+    registry::{Mirrors, Registries, RegistryEntry, RegistrySettings, Timeouts},
     review::{
         DigestPinning, Ports, ReviewSettings, Reviewer, Workloads,
         credentials::Keyring,
         ports::{CacheObserver, Clock, Namespaces, Policies, PullSecrets, RegistryObserver},
     },
     signature::{Examination, Trust},
+    trust::{TrustNamespaces, TrustObserver, TrustSettings, TrustStore},
 };
 
 /// The longest that a tag may be believed without asking again, in seconds.
 const LONGEST_TAG_CACHE: u64 = 3600;
 /// The longest that signatures may be remembered without looking again, in seconds: a day.
 const LONGEST_EVIDENCE_CACHE: u64 = 86_400;
+
+/// Where a Pod finds the name of its own namespace (Kubernetes, "Accessing the API from a Pod").
+const OWN_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 /// What an operator settles once for the whole process: the settings file, read and checked.
 ///
@@ -32,6 +36,18 @@ pub struct Settings {
     pull_secrets: ImagePullSecrets,
     registries: RegistrySettings,
     operator: Keyring,
+    trust_directory: Option<PathBuf>,
+    trust_namespaces: Option<BTreeSet<Box<str>>>,
+    trust_cache: Option<PathBuf>,
+}
+
+/// Where policies come from, and with them what they name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Origin {
+    /// The cluster.
+    Cluster,
+    /// Files that somebody has handed over.
+    Files,
 }
 
 /// Whether credentials that objects bring are used.
@@ -58,6 +74,9 @@ struct SettingsFile {
     registries: Vec<RegistryEntry>,
     cluster_ranges: Vec<IpNet>,
     timeouts: Timeouts,
+    trust_directory: Option<PathBuf>,
+    trust_namespaces: Option<Vec<String>>,
+    trust_cache_directory: Option<PathBuf>,
 }
 
 /// What a reviewer works with, beside registries and caches.
@@ -108,10 +127,39 @@ impl Settings {
                     .with_context(|| format!("dockerConfig: cannot use {}", path.display()))?
             }
         };
+        let trust_namespaces = file.trust_namespaces.map(namespaces).transpose()?;
         let SettingsFile { registries, cluster_ranges, timeouts, .. } = file;
         let registries = RegistrySettings { registries, cluster_ranges, timeouts };
         registries.check()?;
-        Ok(Self { review, pull_secrets: file.image_pull_secrets, registries, operator })
+        Ok(Self {
+            review,
+            pull_secrets: file.image_pull_secrets,
+            registries,
+            operator,
+            trust_directory: file.trust_directory,
+            trust_namespaces,
+            trust_cache: file.trust_cache_directory,
+        })
+    }
+
+    /// The keys and trust roots of policies that come from `origin`, by these settings.
+    ///
+    /// Without `trustNamespaces` the cluster's policies may read the Pod's own namespace, and those of files
+    /// whatever stands beside them.
+    pub fn trust(
+        &self,
+        origin: Origin,
+        observer: Arc<impl RegistryObserver + TrustObserver>,
+    ) -> anyhow::Result<Arc<TrustStore>> {
+        let namespaces = match (&self.trust_namespaces, origin) {
+            (Some(listed), _) => TrustNamespaces::Listed(listed.clone()),
+            (None, Origin::Cluster) => TrustNamespaces::Listed(own_namespace().into_iter().collect()),
+            (None, Origin::Files) => TrustNamespaces::Every,
+        };
+        let mirrors = Mirrors::new(self.registries.clone(), observer.clone())?;
+        let (directory, cache) = (self.trust_directory.clone(), self.trust_cache.clone());
+        let settings = TrustSettings { directory, namespaces, cache };
+        Ok(TrustStore::new(settings, Arc::new(mirrors), observer))
     }
 
     /// Whether credentials that objects bring are used.
@@ -144,4 +192,23 @@ impl Settings {
             Ports { policies, namespaces, pull_secrets, resolver, attachments, examiner, clock, observer };
         Ok(Reviewer::new(ports, self.review, runtime.clone()))
     }
+}
+
+fn namespaces(listed: Vec<String>) -> anyhow::Result<BTreeSet<Box<str>>> {
+    let checked = listed.into_iter().enumerate().map(|(at, name)| {
+        let bytes = name.as_bytes();
+        let ends = bytes.first().zip(bytes.last());
+        let good = bytes.len() <= 63
+            && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+            && ends.is_some_and(|(first, last)| *first != b'-' && *last != b'-');
+        anyhow::ensure!(good, "trustNamespaces[{at}]: {name:?} cannot be the name of a namespace");
+        Ok(name.into())
+    });
+    checked.collect()
+}
+
+/// The namespace of the Pod that this process runs in, if it runs in one.
+fn own_namespace() -> Option<Box<str>> {
+    let name = fs::read_to_string(OWN_NAMESPACE).ok()?;
+    Some(name.trim()).filter(|name| !name.is_empty()).map(Box::from)
 }

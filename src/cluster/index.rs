@@ -127,7 +127,7 @@ impl Index {
     /// Reads a document. One whose reading panics is set apart as a policy that fails: it must neither
     /// be lost nor end the watch of all others.
     fn compile(&self, kind: PolicyKind, id: &PolicyId, object: DynamicObject) -> Policy {
-        let document = document(kind, object);
+        let document = raw_document(kind.as_str(), object);
         let read = self.read;
         match catch_unwind(|| read(&document)) {
             Ok(Some(reading)) => reading.policy,
@@ -162,16 +162,16 @@ fn id_of(kind: PolicyKind, object: &DynamicObject) -> PolicyId {
     PolicyId { kind, namespace: namespace.unwrap_or_default().into(), name: name.unwrap_or_default().into() }
 }
 
-/// The document as its author wrote it, as far as a policy is read from it. What kind it is follows
-/// from where it was watched: items of a list need not say.
-fn document(kind: PolicyKind, object: DynamicObject) -> Value {
+/// The document as its author wrote it, as far as it is read. What kind it is follows from where it was
+/// watched: items of a list need not say.
+pub(super) fn raw_document(kind: &str, object: DynamicObject) -> Value {
     let DynamicObject { metadata, data, types: _ } = object;
     let mut document = match data {
         Value::Object(fields) => fields,
         _ => Map::new(),
     };
     document.insert("apiVersion".to_owned(), Value::String(format!("{GROUP}/{VERSION}")));
-    document.insert("kind".to_owned(), Value::String(kind.as_str().to_owned()));
+    document.insert("kind".to_owned(), Value::String(kind.to_owned()));
     let metadata = json!({
         "name": metadata.name,
         "namespace": metadata.namespace,

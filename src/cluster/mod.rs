@@ -1,7 +1,8 @@
-//! What a review needs from the Kubernetes API: policies, namespaces, pull secrets.
+//! What a review needs from the Kubernetes API: policies, namespaces, pull secrets, trust.
 //!
 //! [`WatchedPolicies`] and [`ClusterNamespaces`] follow what the API server stores and answer from
-//! memory; [`ClusterPullSecrets`] asks when a review needs it and remembers the answer for seconds.
+//! memory; [`WatchedTrust`] brings trust roots, and the Secrets and ConfigMaps that are named, to whoever
+//! makes keys and trust roots of them; [`ClusterPullSecrets`] asks when a review needs it and remembers the answer for seconds.
 //! Each of them says what it does not know: before the first list every policy fails, a namespace
 //! that is not known to be current is asked for, and what cannot be asked is an error.
 //!
@@ -19,6 +20,7 @@ mod pull_secrets;
 mod standing;
 #[cfg(test)]
 mod testing;
+mod trust;
 mod watch;
 
 pub use client::{ClientError, client};
@@ -26,3 +28,4 @@ pub use namespaces::ClusterNamespaces;
 pub use policies::{PoliciesObserver, PolicyTally, PublishedPolicies, WatchedPolicies};
 pub use pull_secrets::{ClusterPullSecrets, NoPullSecrets};
 pub use standing::WatchState;
+pub use trust::WatchedTrust;

@@ -118,6 +118,7 @@ async fn run(seen: Arc<Seen>, standing: Arc<Standing>, client: Client) -> Infall
     let subject = Subject {
         resource: "namespaces",
         install: "is this a Kubernetes API server?",
+        fields: None,
         standing: standing.clone(),
         part: 0,
         contact: seen.contact.clone(),

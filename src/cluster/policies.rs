@@ -126,6 +126,7 @@ async fn run(
         let subject = Subject {
             resource,
             install: INSTALL,
+            fields: None,
             standing: policies.standing.clone(),
             part,
             contact: Contact::new(),

@@ -72,6 +72,8 @@ pub(super) struct Subject {
     pub(super) resource: &'static str,
     /// What to do if the API server does not know the resource.
     pub(super) install: &'static str,
+    /// Which of its objects are followed, as a field selector; all if none.
+    pub(super) fields: Option<String>,
     /// Where to report how it goes, and as which part.
     pub(super) standing: Arc<Standing>,
     pub(super) part: usize,
@@ -155,7 +157,8 @@ where
     /// Lists everything. Reads from a quorum, so that a list never lies behind what was known before.
     async fn list(&mut self) -> Result<String, Failure> {
         let mut objects = Vec::new();
-        let mut page = ListParams::default().limit(PAGE);
+        let fields = self.subject.fields.clone();
+        let mut page = ListParams { field_selector: fields, ..ListParams::default() }.limit(PAGE);
         loop {
             let list = in_time(self.subject.pace.answer, self.api.list(&page)).await?;
             objects.extend(list.items);
@@ -175,7 +178,8 @@ where
     async fn watch(&mut self, version: &mut String) -> Result<(), Failure> {
         let Pace { answer, window, .. } = self.subject.pace;
         let seconds = u32::try_from(window.as_secs()).unwrap_or(u32::MAX);
-        let params = WatchParams { timeout: Some(seconds), ..WatchParams::default() };
+        let fields = self.subject.fields.clone();
+        let params = WatchParams { field_selector: fields, timeout: Some(seconds), ..WatchParams::default() };
         let dead = Instant::now() + window + answer;
         let mut events = pin!(in_time(answer, self.api.watch(&params, version)).await?);
         loop {
@@ -224,7 +228,7 @@ where
 
     /// A failure is told at once while nothing has been listed, and later only when it lasts.
     fn failed(&self, failure: &Failure) {
-        let Subject { resource, install, standing, part, contact, pace } = &self.subject;
+        let Subject { resource, install, standing, part, contact, pace, .. } = &self.subject;
         if failure.code() == Some(410) {
             tracing::debug!(watch.resource = resource, "the API server has forgotten where we were");
             return;

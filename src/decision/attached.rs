@@ -131,7 +131,6 @@ impl<'a> Case<'a> {
         }) {
             return unlooked(error, wanted);
         }
-        let signed = standings.iter().filter(|(_, standing)| matches!(standing, Standing::Signed(_))).count();
         let missing_must =
             |at: &usize| requirement.must_include.contains(at) || requirement.must_include.is_empty();
         let failing: Vec<&(usize, Standing<'_>)> = standings
@@ -139,8 +138,9 @@ impl<'a> Case<'a> {
             .filter(|(at, standing)| !matches!(standing, Standing::Signed(_)) && missing_must(at))
             .collect();
         let failing = if failing.is_empty() { standings.iter().collect() } else { failing };
-        let too_few = signed > 0 && distinct(&signers(false)) < requirement.at_least;
-        self.failure(&failing, standings.len(), wanted, too_few.then_some((signed, requirement.at_least)))
+        let too_few = (1..requirement.at_least).contains(&distinct(&signers(false)));
+        let too_few = too_few.then_some((distinct(&signers(false)), requirement.at_least));
+        self.failure(&failing, standings.len(), wanted, too_few, remedy)
     }
 
     fn attestation(&self, requirement: &AttestationRequirement) -> Verdict {
@@ -164,11 +164,11 @@ impl<'a> Case<'a> {
             return unlooked(error, wanted);
         }
         let all = standings.iter().collect::<Vec<_>>();
-        match self.failure(&all, standings.len(), wanted, None) {
+        match self.failure(&all, standings.len(), wanted, None, remedy_attested) {
             Verdict::Absent(finding) => Verdict::Absent(Finding {
                 reason: Reason::AttestationMissing,
                 found: "no attestation of that type".to_owned(),
-                remedy: "attest it for the image's digest, as with cosign attest",
+                remedy: remedy_attested(Reason::AttestationMissing),
                 ..finding
             }),
             verdict => verdict,
@@ -197,7 +197,7 @@ impl<'a> Case<'a> {
                     let wanted = format!("{}={}", printable(key, 60), printable(value, 60));
                     return Some((
                         Reason::SignatureAnnotationMismatch,
-                        format!("signed with {found}, where {wanted} is wanted"),
+                        format!("a signature with {found}, where {wanted} is wanted"),
                     ));
                 }
                 let rule = authority.signed_identity.as_ref()?;
@@ -233,7 +233,7 @@ impl<'a> Case<'a> {
                         match failure {
                             ConditionFailure::False => format!("an attestation that does not meet: {what}"),
                             failure => {
-                                format!("an attestation that cannot be held against: {what} ({failure})")
+                                format!("an attestation on which a condition fails: {failure}: {what}")
                             }
                         },
                     ))
@@ -270,7 +270,7 @@ impl<'a> Case<'a> {
         if !signers.is_empty() {
             return Standing::Signed(signers);
         }
-        refusals.extend(rejected.iter().map(|rejection| (reason(rejection), rejection.to_string())));
+        refusals.extend(rejected.iter().map(|rejection| (reason(rejection), story(rejection))));
         match refusals.into_iter().max_by_key(|(reason, _)| nearness(*reason)) {
             None => Standing::Nothing,
             Some((reason, found)) => Standing::Refused(reason, printable(&found, STORY_LIMIT)),
@@ -284,34 +284,46 @@ impl<'a> Case<'a> {
         authorities: usize,
         wanted: String,
         too_few: Option<(usize, usize)>,
+        remedy: fn(Reason) -> &'static str,
     ) -> Verdict {
         let nothing = standings.iter().all(|(_, standing)| matches!(standing, Standing::Nothing));
         if nothing && too_few.is_none() {
-            return Verdict::Absent(Finding {
-                reason: Reason::SignatureMissing,
-                found: "no signature".to_owned(),
-                wanted,
-                remedy: "sign the image's digest, as with cosign sign",
-            });
+            // Others may have signed: then it is told whose signature is missing.
+            let found = match standings.len() < authorities {
+                true => {
+                    let names: Vec<&str> =
+                        standings.iter().map(|(at, _)| &*self.authorities[*at].name).collect();
+                    format!("no signature by {}", names.join(", "))
+                }
+                false => "no signature".to_owned(),
+            };
+            let reason = Reason::SignatureMissing;
+            return Verdict::Absent(Finding { reason, found, wanted, remedy: remedy(reason) });
         }
         let told = standings.iter().map(|(at, standing)| {
-            let (reason, story) = told(standing);
+            let Told { reason, story, remedy: own } = told(standing);
             let name = &self.authorities[*at].name;
-            (reason, if authorities == 1 { story } else { format!("{name}: {story}") })
+            let story = if authorities == 1 { story } else { format!("{name}: {story}") };
+            Told { reason, story, remedy: own.or(Some(remedy(reason))) }
         });
-        let told: Vec<(Reason, String)> = told.collect();
-        let nearest = told.iter().map(|(reason, _)| *reason).max_by_key(|reason| nearness(*reason));
-        let mut reason = nearest.unwrap_or(Reason::SignatureMissing);
+        let told: Vec<Told> = told.collect();
+        let nearest = told.iter().max_by_key(|told| nearness(told.reason));
+        let mut reason = nearest.map_or(Reason::SignatureMissing, |nearest| nearest.reason);
+        let mut advice = nearest.and_then(|nearest| nearest.remedy).unwrap_or_else(|| remedy(reason));
         let mut found =
-            told.iter().take(STORIES).map(|(_, story)| story.as_str()).collect::<Vec<_>>().join("; ");
+            told.iter().take(STORIES).map(|told| told.story.as_str()).collect::<Vec<_>>().join("; ");
         if told.len() > STORIES {
             found.push_str(&format!("; and {} more", told.len() - STORIES));
         }
         if let Some((signed, at_least)) = too_few {
             reason = Reason::SignaturesTooFew;
-            found = format!("{signed} of {at_least} authorities; {found}");
+            advice = remedy(reason);
+            let all =
+                standings.iter().filter(|(_, standing)| matches!(standing, Standing::Signed(_))).count();
+            let once = if all > signed { "; one key or identity counts once" } else { "" };
+            found = format!("{signed} of {at_least} authorities{once}; {found}");
         }
-        Verdict::Violated(Finding { reason, found, wanted, remedy: remedy(reason) })
+        Verdict::Violated(Finding { reason, found, wanted, remedy: advice })
     }
 
     fn wanted(&self, requirement: &SignatureRequirement) -> String {
@@ -376,18 +388,29 @@ fn distinct(signers: &[Option<&[&Signer]>]) -> usize {
     known + signers.iter().filter(|signers| signers.is_none()).count()
 }
 
-fn told(standing: &Standing<'_>) -> (Reason, String) {
-    match standing {
+/// What is told of one authority, and what to do about it where that does not follow from the reason.
+struct Told {
+    reason: Reason,
+    story: String,
+    remedy: Option<&'static str>,
+}
+
+fn told(standing: &Standing<'_>) -> Told {
+    let (reason, story) = match standing {
         Standing::Signed(_) => (Reason::SignaturesTooFew, "signed".to_owned()),
         Standing::Nothing => (Reason::SignatureMissing, "no signature".to_owned()),
         Standing::Refused(reason, found) => (*reason, found.clone()),
         Standing::Unusable(error) => (Reason::AuthorityUnusable, error.to_string()),
         Standing::Unseen(error) => {
             let verdict = unlooked(error, String::new());
-            let finding = verdict.finding().map(|finding| (finding.reason, finding.found.clone()));
-            finding.unwrap_or((Reason::SignatureMissing, String::new()))
+            let Some(Finding { reason, found, remedy, .. }) = verdict.finding() else {
+                // OK because what could not be seen is never satisfied
+                unreachable!("an error without a finding")
+            };
+            return Told { reason: *reason, story: found.clone(), remedy: Some(remedy) };
         }
-    }
+    };
+    Told { reason, story, remedy: None }
 }
 
 fn described(authority: &Authority) -> String {
@@ -404,6 +427,28 @@ fn described(authority: &Authority) -> String {
         },
     };
     format!("{} ({by})", authority.name)
+}
+
+/// What was found, as a denial tells it.
+fn story(rejection: &Rejection) -> String {
+    match rejection {
+        Rejection::Certificate => "a signature with a certificate, where a key is wanted".to_owned(),
+        Rejection::Malformed(problem) => format!("a signature that cannot be read: {problem}"),
+        Rejection::NoCertificate => "a signature by a key, where a certificate is wanted".to_owned(),
+        Rejection::NoIdentity => "a certificate that names no identity and issuer".to_owned(),
+        Rejection::NotLogged => "a signature that no transparency log holds".to_owned(),
+        Rejection::OtherIdentity { subject, issuer } => format!("a signature by {subject} (issuer {issuer})"),
+        Rejection::OtherImage { found } => format!("a signature of another image, {found}"),
+        Rejection::OtherKey => "a signature by another key, or of what was changed since".to_owned(),
+        Rejection::PayloadType { found } => {
+            format!("a payload of type {found}, which says nothing of images")
+        }
+        Rejection::Unreadable(error) => format!("a signature that cannot be had: {error}"),
+        Rejection::Unsupported(what) => format!("a signature that is not supported: {what}"),
+        Rejection::Untrusted(problem) => {
+            format!("a signature that the trust root does not accept: {problem}")
+        }
+    }
 }
 
 fn reason(rejection: &Rejection) -> Reason {
@@ -454,5 +499,19 @@ fn remedy(reason: Reason) -> &'static str {
         Reason::SignatureUntrusted => "sign with the instance that the policy's trust root describes",
         Reason::SignaturesTooFew => "have the others sign it too",
         _ => "sign the image's digest, as with cosign sign",
+    }
+}
+
+/// The same where an attestation is wanted.
+fn remedy_attested(reason: Reason) -> &'static str {
+    match reason {
+        Reason::AttestationConditionFailed | Reason::AuthorityUnusable => remedy(reason),
+        Reason::SignatureIdentityMismatch => "use an image that the wanted identity has built and attested",
+        Reason::SignatureKeyMismatch => "attest it with the key that the policy names",
+        Reason::SignatureKindMismatch => "attest it in the way that the policy names",
+        Reason::SignatureNotLogged => "attest it again with a transparency log",
+        Reason::SignatureOfAnotherImage => "attest it for this image's own digest",
+        Reason::SignatureUntrusted => "attest it with the instance that the policy's trust root describes",
+        _ => "attest it for the image's digest, as with cosign attest",
     }
 }

@@ -7,10 +7,10 @@ use super::{Check, DigestDemand, Finding, Judgement, Reason, Verdict, judge, jud
 use crate::{
     evidence::{Evidence, Resolution},
     image::{Digest, ImageReference, ReferenceError, without_user_name},
-    policy::{Action, OnError, Policy, PolicyId, Subject},
+    policy::{Action, OnError, Policy, PolicyId, PolicyKind, Subject},
 };
 
-/// What becomes of an image that no policy is about.
+/// What becomes of an image that no policy is about; with `Deny`, that none of the cluster's is about.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 pub enum Unmatched {
     /// It is admitted in silence.
@@ -56,7 +56,7 @@ impl<'a> ImageQuestion<'a> {
 /// What one policy's check made of one image.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CheckResult {
-    /// The policy; none where the result is about there being none.
+    /// The policy; none where the result is about there being none, or none of the cluster's.
     pub policy: Option<PolicyId>,
     /// The check.
     pub check: Check,
@@ -173,8 +173,8 @@ pub fn decide_image(
             }
         }
     }
-    if matching.is_empty() {
-        results.extend(unmatched(&question, settings));
+    if uncovered(matching, settings) {
+        results.extend(unmatched(&question, matching, settings));
     }
     withhold_unasked(question.evidence, &mut results);
     ImageDecision {
@@ -199,6 +199,12 @@ pub fn refuses_unseen(
     now: Timestamp,
 ) -> bool {
     let unseen = Evidence { resolution: Resolution::NotAsked };
+    if uncovered(matching, settings)
+        && settings.unmatched == Unmatched::Deny
+        && settings.ceiling == Action::Deny
+    {
+        return true;
+    }
     let denies = |policy: &Policy| policy.action(now).min(settings.ceiling) == Action::Deny;
     matching.iter().filter(|policy| denies(policy)).any(|policy| {
         policy.hinges_on_unknown(subject)
@@ -251,8 +257,23 @@ fn withhold_unasked(evidence: &Evidence, results: &mut Vec<CheckResult>) {
     }
 }
 
+/// Whether what the operator has settled for images without a policy is for this one.
+///
+/// Where that is `Deny` a team's policy does not take it away: teams add to the cluster's rules and lift none
+/// of them, and could otherwise admit whatever they like by a policy that only audits.
+fn uncovered(matching: &[&Arc<Policy>], settings: Settings) -> bool {
+    match settings.unmatched {
+        Unmatched::Deny => matching.iter().all(|policy| policy.id().kind == PolicyKind::Namespaced),
+        Unmatched::Allow | Unmatched::Warn => matching.is_empty(),
+    }
+}
+
 /// What becomes of an image that no policy is about. Where it cannot even be read that is said too.
-fn unmatched(question: &ImageQuestion<'_>, settings: Settings) -> Vec<CheckResult> {
+fn unmatched(
+    question: &ImageQuestion<'_>,
+    matching: &[&Arc<Policy>],
+    settings: Settings,
+) -> Vec<CheckResult> {
     let action = match settings.unmatched {
         Unmatched::Allow => Action::Audit,
         Unmatched::Deny => Action::Deny.min(settings.ceiling),
@@ -263,13 +284,21 @@ fn unmatched(question: &ImageQuestion<'_>, settings: Settings) -> Vec<CheckResul
     if settings.unmatched != Unmatched::Allow {
         let finding = Finding {
             reason: Reason::NoPolicyMatches,
-            found: "no policy that is about this image".to_owned(),
-            wanted: "at least one".to_owned(),
+            found: match matching.is_empty() {
+                true => "no policy that is about this image".to_owned(),
+                false => "only a team's own policies that are about this image".to_owned(),
+            },
+            wanted: match settings.unmatched {
+                Unmatched::Deny => "a ClusterImageAdmissionPolicy that is".to_owned(),
+                Unmatched::Allow | Unmatched::Warn => "at least one".to_owned(),
+            },
             remedy: "ask whoever writes the policies to cover it",
         };
         results.push(result(Check::Match, Verdict::Absent(finding)));
     }
-    if let Err(error) = question.reference {
+    if matching.is_empty()
+        && let Err(error) = question.reference
+    {
         let finding = invalid_reference(&question.shown(), error);
         results.push(result(Check::Reference, Verdict::Violated(finding)));
     }

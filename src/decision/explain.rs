@@ -121,13 +121,14 @@ struct Failure<'a> {
 
 /// The failed checks that lead to `action`, each image's once, in the order in which they come.
 fn failures(decision: &Decision, action: Action) -> Vec<Failure<'_>> {
-    type Key<'a> = (&'a str, Option<&'a PolicyId>, Check, Reason);
+    type Key<'a> = (&'a str, Option<&'a PolicyId>, Check, Reason, &'a str);
     let mut seen: HashMap<Key<'_>, usize> = HashMap::new();
     let mut failures: Vec<Failure<'_>> = Vec::new();
     for image in &decision.images {
         for result in image.results.iter().filter(|result| result.demands() == Some(action)) {
             let Some(finding) = result.verdict.finding() else { continue };
-            match seen.entry((&image.image, result.policy.as_ref(), result.check, finding.reason)) {
+            let rule = &finding.wanted;
+            match seen.entry((&image.image, result.policy.as_ref(), result.check, finding.reason, rule)) {
                 Entry::Occupied(at) => failures[*at.get()].places += 1,
                 Entry::Vacant(place) => {
                     place.insert(failures.len());

@@ -24,11 +24,15 @@ pub struct Place {
     pub document: usize,
     /// The line on which the document begins, counted from 1.
     pub line: usize,
+    /// Where it stands in a `List`, counted from 0: `items[2]`. Empty for a document of its own.
+    pub item: Box<str>,
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: document {} (line {})", self.file, self.document, self.line)
+        let Self { file, document, line, item } = self;
+        write!(f, "{file}: document {document} (line {line})")?;
+        if item.is_empty() { Ok(()) } else { write!(f, ", {item}") }
     }
 }
 
@@ -59,10 +63,16 @@ pub enum FileError {
     #[error("{}: more than {DIRECTORY_LIMIT} files, or directories nested deeper than {DEPTH_LIMIT}", .0.display())]
     Directory(PathBuf),
     /// The file is larger than we read.
-    #[error("{file}: larger than {FILE_LIMIT} bytes; split it")]
+    #[error(
+        "{file}: document {document} (line {line}): larger than {FILE_LIMIT} bytes from here on; split it"
+    )]
     TooLarge {
         /// The file.
         file: Arc<str>,
+        /// The document in which the last byte that is read stands.
+        document: usize,
+        /// The line on which it stands.
+        line: usize,
     },
     /// The file is not text.
     #[error("{file}: document {document} (line {line}): not UTF-8 text; is this a binary file?")]
@@ -81,11 +91,11 @@ pub enum FileError {
         file: Arc<str>,
     },
     /// The file holds more documents than we read.
-    #[error("{file}: more than {DOCUMENT_LIMIT} documents; split it")]
-    TooMany {
-        /// The file.
-        file: Arc<str>,
-    },
+    #[error("{0}: more than {DOCUMENT_LIMIT} documents; split it")]
+    TooMany(
+        /// The first that is too many.
+        Place,
+    ),
     /// A document is not YAML (or JSON, which is YAML too), or is larger once its aliases are
     /// followed than we read.
     #[error("{file}: document {document} (line {line}): {problem}")]
@@ -104,16 +114,22 @@ pub enum FileError {
 /// Reads a file, or every `.yaml`, `.yml` and `.json` file of a directory and those below it, in the
 /// order of their names. `-` is standard input. Hidden files and directories are passed over.
 ///
-/// The items of a `List` come out as documents of their own, at the place of the list.
+/// The items of a `List`, and of lists in it, come out as documents of their own. The first document or
+/// file that cannot be read is the answer: for whoever needs all or nothing.
 pub fn read(path: &Path) -> Result<Vec<Document>, FileError> {
+    read_each(path).into_iter().collect()
+}
+
+/// Reads what [`read`] reads, and goes on behind what cannot be read: for whoever judges each document
+/// for itself. Never empty but for a file that holds nothing but comments.
+pub fn read_each(path: &Path) -> Vec<Result<Document, FileError>> {
     if path == Path::new("-") {
-        return parse("-", &bounded("-".into(), io::stdin().lock())?);
+        return parse_bounded(&"-".into(), io::stdin().lock());
     }
-    let mut documents = Vec::new();
-    for file in files(path)? {
-        documents.extend(read_file(&file)?);
+    match files(path) {
+        Ok(files) => files.iter().flat_map(|file| read_file(file)).collect(),
+        Err(error) => vec![Err(error)],
     }
-    Ok(documents)
 }
 
 /// The files that [`read`] reads, in that order.
@@ -130,20 +146,19 @@ pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>, FileError> {
     }
 }
 
-fn read_file(path: &Path) -> Result<Vec<Document>, FileError> {
-    let name: Arc<str> = path.display().to_string().into();
-    let file = fs::File::open(path).map_err(|cause| FileError::Io { path: path.to_owned(), cause })?;
-    parse(&name, &bounded(name.clone(), file)?)
+fn read_file(path: &Path) -> Vec<Result<Document, FileError>> {
+    match fs::File::open(path) {
+        Ok(file) => parse_bounded(&path.display().to_string().into(), file),
+        Err(cause) => vec![Err(FileError::Io { path: path.to_owned(), cause })],
+    }
 }
 
-fn bounded(file: Arc<str>, reader: impl io::Read) -> Result<Vec<u8>, FileError> {
+fn parse_bounded(file: &Arc<str>, reader: impl io::Read) -> Vec<Result<Document, FileError>> {
     let mut bytes = Vec::new();
     let read = io::Read::take(reader, FILE_LIMIT + 1);
-    io::Read::read_to_end(&mut { read }, &mut bytes)
-        .map_err(|cause| FileError::Io { path: PathBuf::from(&*file), cause })?;
-    match bytes.len() as u64 > FILE_LIMIT {
-        true => Err(FileError::TooLarge { file }),
-        false => Ok(bytes),
+    match io::Read::read_to_end(&mut { read }, &mut bytes) {
+        Ok(_) => parse_each(file, &bytes),
+        Err(cause) => vec![Err(FileError::Io { path: PathBuf::from(&**file), cause })],
     }
 }
 
@@ -174,34 +189,45 @@ fn collect(root: &Path, directory: &Path, depth: usize, files: &mut Vec<PathBuf>
     Ok(())
 }
 
-/// Reads the documents of one file's content. `file` is its name in messages.
+/// Reads the documents of one file's content, all or nothing. `file` is its name in messages.
 pub fn parse(file: &str, content: &[u8]) -> Result<Vec<Document>, FileError> {
-    let file: Arc<str> = file.into();
-    if content.len() as u64 > FILE_LIMIT {
-        return Err(FileError::TooLarge { file });
+    parse_each(&file.into(), content).into_iter().collect()
+}
+
+fn parse_each(file: &Arc<str>, content: &[u8]) -> Vec<Result<Document, FileError>> {
+    let file = file.clone();
+    if let Some(most) = usize::try_from(FILE_LIMIT).ok().filter(|most| content.len() > *most) {
+        let (document, line) = last(&String::from_utf8_lossy(&content[..most]));
+        return vec![Err(FileError::TooLarge { file, document, line })];
     }
     let text = match std::str::from_utf8(content) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
         Err(error) => {
-            // OK because `valid_up_to` says how far the content is UTF-8
-            let before = std::str::from_utf8(&content[..error.valid_up_to()]).unwrap();
-            let line = before.matches('\n').count() + 1;
-            return Err(FileError::NotText { file, document: split(before).len().max(1), line });
+            let (document, line) = last(&String::from_utf8_lossy(&content[..error.valid_up_to()]));
+            return vec![Err(FileError::NotText { file, document, line })];
         }
     };
+    if text.trim().is_empty() {
+        return vec![Err(FileError::Empty { file })];
+    }
     let mut documents = Vec::new();
-    for (place, part) in split(text) {
-        let place = Place { file: file.clone(), document: place.0, line: place.1 };
-        if place.document > DOCUMENT_LIMIT {
-            return Err(FileError::TooMany { file });
+    for ((document, line), part) in split(text) {
+        let place = Place { file: file.clone(), document, line, item: Box::default() };
+        if document > DOCUMENT_LIMIT {
+            documents.push(Err(FileError::TooMany(place)));
+            break;
         }
-        let value = yaml(&place, part)?;
-        unfold(place, value, &mut documents);
+        match yaml(&place, part) {
+            Ok(value) => unfold(place, value, &mut |document| documents.push(Ok(document))),
+            Err(error) => documents.push(Err(error)),
+        }
     }
-    match documents.is_empty() && text.trim().is_empty() {
-        true => Err(FileError::Empty { file }),
-        false => Ok(documents),
-    }
+    documents
+}
+
+/// The number of the document in which `text` ends, and that of the line.
+fn last(text: &str) -> (usize, usize) {
+    (split(text).len().max(1), text.matches('\n').count() + 1)
 }
 
 /// Cuts a stream at its `---` lines (YAML 1.2.2 §9.1.4) and leaves out the parts that hold nothing but
@@ -247,6 +273,8 @@ fn yaml(place: &Place, text: &str) -> Result<Value, FileError> {
     })
 }
 
+/// What is wrong, in one line and without the place: it counts from the start of the document and not of
+/// the file.
 fn problem(error: &serde_saphyr::Error) -> String {
     use serde_saphyr::Error;
     match error {
@@ -255,20 +283,29 @@ fn problem(error: &serde_saphyr::Error) -> String {
             "larger than is read once its aliases are followed; write out what they stand for, or split it"
                 .to_owned()
         }
-        other => other.to_string().replace('\n', " "),
+        Error::DuplicateMappingKey { key: Some(key), .. } => format!("the key {key} stands here twice"),
+        Error::DuplicateMappingKey { key: None, .. } => "a key stands here twice".to_owned(),
+        other => {
+            let text = other.to_string().replace('\n', " ");
+            let place = other.location().map(|at| format!(" at line {}, column {}", at.line(), at.column()));
+            place.and_then(|place| text.strip_suffix(&place)).unwrap_or(&text).to_owned()
+        }
     }
 }
 
-/// Takes a `List` apart, as `kubectl get -o yaml` writes it.
-fn unfold(place: Place, value: Value, documents: &mut Vec<Document>) {
-    let list = value["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) && value["items"].is_array();
+/// Takes a `List` apart, as `kubectl get -o yaml` writes it, and the lists in it, as `kubectl apply` does.
+fn unfold(place: Place, value: Value, found: &mut impl FnMut(Document)) {
+    let list = value["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
     match value {
         Value::Null => {}
-        Value::Object(mut object) if list => {
-            if let Some(Value::Array(items)) = object.remove("items") {
-                documents.extend(items.into_iter().map(|value| Document { place: place.clone(), value }));
+        Value::Object(mut object) if list && object.get("items").is_some_and(Value::is_array) => {
+            let Some(Value::Array(items)) = object.remove("items") else { return };
+            for (at, value) in items.into_iter().enumerate() {
+                let dot = if place.item.is_empty() { "" } else { "." };
+                let item = format!("{}{dot}items[{at}]", place.item);
+                unfold(Place { item: item.into(), ..place.clone() }, value, found);
             }
         }
-        value => documents.push(Document { place, value }),
+        value => found(Document { place, value }),
     }
 }

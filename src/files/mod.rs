@@ -1,4 +1,5 @@
-//! Documents from files: manifests that are to be checked and policies that come from a directory.
+//! Documents from files: manifests that are to be checked, and policies that come from a directory with the
+//! trust roots, Secrets and ConfigMaps that they name.
 //!
 //! In come paths; out come JSON values that know their file, document and line, or an error that
 //! names all three. Every input is bounded, whatever a file holds: its size, its number of documents
@@ -11,6 +12,6 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use documents::{Document, FileError, Place, parse, read};
-pub use policies::{FiledPolicy, PolicyFileError, read_policies};
+pub use documents::{Document, FileError, Place, parse, read, read_each};
+pub use policies::{Filed, FiledPolicy, FiledRoot, PolicyFileError, read_policies};
 pub use watch::{PolicyDirectory, Reload};

@@ -1,9 +1,17 @@
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::Arc,
+};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::Value;
 
 use super::{Document, FileError, Place, documents::read};
-use crate::policy::{self, Policy, PolicyId};
+use crate::{
+    policy::{self, ObjectKind, ObjectName, Policy, TrustRootReading},
+    review::ports::ObjectContent,
+};
 
 /// Why policies cannot be taken from files.
 #[derive(Debug, thiserror::Error)]
@@ -11,10 +19,11 @@ pub enum PolicyFileError {
     /// A file cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A document is none of our resources. In a directory of policies that is more likely a slip in
-    /// `apiVersion` or `kind` than intended, and would leave images unjudged.
+    /// A document is neither one of our resources nor something that holds keys for them. In a directory of
+    /// policies that is more likely a slip in `apiVersion` or `kind` than intended, and would leave images
+    /// unjudged.
     #[error(
-        "{place}: apiVersion {api_version}, kind {kind} is no policy; wanted apiVersion tidewaiter.dev/v1alpha1 and kind ClusterImageAdmissionPolicy or ImageAdmissionPolicy"
+        "{place}: apiVersion {api_version}, kind {kind} is no policy; wanted apiVersion tidewaiter.dev/v1alpha1 and kind ClusterImageAdmissionPolicy, ImageAdmissionPolicy or ImageTrustRoot, or apiVersion v1 and kind Secret or ConfigMap"
     )]
     NotAPolicy {
         /// Where it stands.
@@ -24,16 +33,35 @@ pub enum PolicyFileError {
         /// Its `kind`, quoted, or `absent`.
         kind: String,
     },
+    /// A Secret or a ConfigMap is not what the API server would store. Its content is not repeated.
+    #[error("{place}: {problem}")]
+    Object {
+        /// Where it stands.
+        place: Place,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// Two documents have one name.
-    #[error("{place}: {id} is already defined in {first}; remove or rename one of them")]
+    #[error("{place}: {name} is already defined in {first}; remove or rename one of them")]
     Twice {
-        /// The name.
-        id: PolicyId,
+        /// The name, with its kind.
+        name: String,
         /// Where the first stands.
-        first: Place,
+        first: Box<Place>,
         /// Where the second stands.
         place: Place,
     },
+}
+
+/// What files hold: policies, and what their keys and trust roots come from.
+#[derive(Clone, Debug, Default)]
+pub struct Filed {
+    /// The policies.
+    pub policies: Vec<FiledPolicy>,
+    /// The ImageTrustRoots.
+    pub roots: Vec<FiledRoot>,
+    /// The Secrets and ConfigMaps.
+    pub objects: BTreeMap<ObjectName, ObjectContent>,
 }
 
 /// A policy and where it comes from.
@@ -47,34 +75,112 @@ pub struct FiledPolicy {
     pub warnings: Vec<String>,
 }
 
-/// The policies of `paths`, each a file or a directory.
+/// An ImageTrustRoot and where it comes from.
+#[derive(Clone, Debug)]
+pub struct FiledRoot {
+    /// Where the document stands.
+    pub place: Place,
+    /// The trust root. One that cannot be read cannot be used.
+    pub root: TrustRootReading,
+}
+
+/// The policies of `paths`, each a file or a directory, with the ImageTrustRoots, Secrets and ConfigMaps
+/// beside them.
 ///
 /// A document that is one of our resources but does not compile is no error here: it comes out as a
-/// policy that fails for all it could match, and [`Policy::compile_error`] says why.
-pub fn read_policies(paths: &[PathBuf]) -> Result<Vec<FiledPolicy>, PolicyFileError> {
-    let mut places: HashMap<PolicyId, Place> = HashMap::new();
-    let mut policies = Vec::new();
+/// policy that fails for all it could match, and [`Policy::compile_error`] says why; or as a trust root that
+/// cannot be used.
+pub fn read_policies(paths: &[PathBuf]) -> Result<Filed, PolicyFileError> {
+    let mut places: HashMap<String, Place> = HashMap::new();
+    let mut filed = Filed::default();
     let mut documents = Vec::new();
     for path in paths {
         documents.extend(read(path)?);
     }
     for Document { place, value } in documents {
-        let Some(reading) = policy::read(&value) else {
-            let quoted = |field: &Value| match field {
-                Value::Null => "absent".to_owned(),
-                other => other.to_string().chars().take(100).collect(),
-            };
-            return Err(PolicyFileError::NotAPolicy {
-                api_version: quoted(&value["apiVersion"]),
-                kind: quoted(&value["kind"]),
-                place,
-            });
-        };
-        let id = reading.policy.id().clone();
-        if let Some(first) = places.insert(id.clone(), place.clone()) {
-            return Err(PolicyFileError::Twice { id, first, place });
+        let name = filed.add(&place, &value)?;
+        if let Some(first) = places.insert(name.clone(), place.clone()) {
+            return Err(PolicyFileError::Twice { name, first: first.into(), place });
         }
-        policies.push(FiledPolicy { place, policy: Arc::new(reading.policy), warnings: reading.warnings });
     }
-    Ok(policies)
+    Ok(filed)
+}
+
+impl Filed {
+    /// Takes in a document. Returns its name, with its kind.
+    fn add(&mut self, place: &Place, value: &Value) -> Result<String, PolicyFileError> {
+        if let Some(reading) = policy::read(value) {
+            let name = reading.policy.id().to_string();
+            let (place, policy) = (place.clone(), Arc::new(reading.policy));
+            self.policies.push(FiledPolicy { place, policy, warnings: reading.warnings });
+            return Ok(name);
+        }
+        if let Some(root) = policy::read_trust_root(value) {
+            let name = format!("ImageTrustRoot/{}", root.name);
+            self.roots.push(FiledRoot { place: place.clone(), root });
+            return Ok(name);
+        }
+        let kind = match (value["apiVersion"].as_str(), value["kind"].as_str()) {
+            (Some("v1"), Some("ConfigMap")) => ObjectKind::ConfigMap,
+            (Some("v1"), Some("Secret")) => ObjectKind::Secret,
+            _ => {
+                let quoted = |field: &Value| match field {
+                    Value::Null => "absent".to_owned(),
+                    other => other.to_string().chars().take(100).collect(),
+                };
+                return Err(PolicyFileError::NotAPolicy {
+                    api_version: quoted(&value["apiVersion"]),
+                    kind: quoted(&value["kind"]),
+                    place: place.clone(),
+                });
+            }
+        };
+        let object = object(kind, value);
+        let (name, content) =
+            object.map_err(|problem| PolicyFileError::Object { place: place.clone(), problem })?;
+        let told = name.to_string();
+        self.objects.insert(name, content);
+        Ok(told)
+    }
+}
+
+/// Reads a Secret or a ConfigMap as the API server does. Says what is wrong without repeating its content.
+fn object(kind: ObjectKind, value: &Value) -> Result<(ObjectName, ObjectContent), String> {
+    let fields: &[&str] = match kind {
+        ObjectKind::ConfigMap => &["data", "binaryData"],
+        // What stands in `stringData` wins over `data`.
+        ObjectKind::Secret => &["data", "stringData"],
+    };
+    let known = |key: &str| {
+        ["apiVersion", "kind", "metadata", "type", "immutable"].contains(&key) || fields.contains(&key)
+    };
+    let keys = value.as_object().into_iter().flat_map(|object| object.keys());
+    if let Some(key) = keys.into_iter().find(|key| !known(key)) {
+        return Err(format!("{key}: unknown field"));
+    }
+    let text = |field: &str, what: &str| match value["metadata"][field].as_str() {
+        Some(text) if !text.is_empty() => Ok(Box::<str>::from(text)),
+        _ => Err(format!("metadata.{field}: name the {}'s {what}", kind.as_str())),
+    };
+    let name = ObjectName { kind, namespace: text("namespace", "namespace")?, name: text("name", "name")? };
+    let mut data = BTreeMap::new();
+    for field in fields {
+        let entries = match &value[field] {
+            Value::Null => continue,
+            Value::Object(entries) => entries,
+            _ => return Err(format!("{field}: wanted keys and values")),
+        };
+        for (key, value) in entries {
+            let text = value.as_str().ok_or_else(|| format!("{field}.{key}: wanted text"))?;
+            let encoded = matches!((kind, *field), (ObjectKind::Secret, "data") | (_, "binaryData"));
+            let content = match encoded {
+                true => BASE64_STANDARD
+                    .decode(text.split_ascii_whitespace().collect::<String>())
+                    .map_err(|_| format!("{field}.{key}: wanted base64"))?,
+                false => text.as_bytes().to_vec(),
+            };
+            data.insert(key.as_str().into(), Some(content.into()));
+        }
+    }
+    Ok((name, ObjectContent::Data(data)))
 }

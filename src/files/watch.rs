@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use super::{
     FileError, PolicyFileError,
     documents::files,
-    policies::{FiledPolicy, read_policies},
+    policies::{Filed, read_policies},
 };
 use crate::{image::Digest, policy::PolicySet, review::ports::Policies};
 
@@ -31,20 +31,20 @@ pub struct PolicyDirectory {
 pub enum Reload {
     /// Nothing has changed since the last look.
     Unchanged,
-    /// These policies are in force from now on.
-    Changed(Vec<FiledPolicy>),
+    /// This is in force from now on.
+    Changed(Filed),
     /// The files have changed and cannot be read; what was in force stays in force.
     Failed(PolicyFileError),
 }
 
 impl PolicyDirectory {
     /// Reads `paths`, each a file or a directory, for the first time.
-    pub fn open(paths: Vec<PathBuf>) -> Result<(Self, Vec<FiledPolicy>), PolicyFileError> {
+    pub fn open(paths: Vec<PathBuf>) -> Result<(Self, Filed), PolicyFileError> {
         let directory = Self { paths, current: ArcSwap::default(), seen: Mutex::default() };
         match directory.reload() {
-            Reload::Changed(policies) => Ok((directory, policies)),
+            Reload::Changed(filed) => Ok((directory, filed)),
             Reload::Failed(error) => Err(error),
-            Reload::Unchanged => Ok((directory, Vec::new())),
+            Reload::Unchanged => Ok((directory, Filed::default())),
         }
     }
 
@@ -81,10 +81,10 @@ impl PolicyDirectory {
         };
         *seen = Some(fingerprint);
         match read_policies(&self.paths) {
-            Ok(policies) => {
-                let set = PolicySet::new(policies.iter().map(|filed| filed.policy.clone()));
+            Ok(filed) => {
+                let set = PolicySet::new(filed.policies.iter().map(|filed| filed.policy.clone()));
                 self.current.store(Arc::new(set));
-                Reload::Changed(policies)
+                Reload::Changed(filed)
             }
             Err(error) => Reload::Failed(error),
         }

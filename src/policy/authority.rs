@@ -49,8 +49,11 @@ pub enum Proof {
 pub enum KeyRef {
     /// In the policy.
     Inline(PublicKey),
-    /// In a Secret.
+    /// In a Secret that a policy of the cluster names: read where the setting `trustNamespaces` allows it.
     Secret(ObjectKey),
+    /// In a Secret of the namespace of the team's policy that names it. Told apart, so that no team opens
+    /// to the cluster's policies what they may not read.
+    TeamSecret(ObjectKey),
     /// In the file of this name in the operator's directory.
     File(Box<str>),
 }
@@ -59,7 +62,7 @@ impl std::fmt::Display for KeyRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Inline(key) => write!(f, "key {}", key.fingerprint()),
-            Self::Secret(secret) => write!(f, "Secret {secret}"),
+            Self::Secret(secret) | Self::TeamSecret(secret) => write!(f, "Secret {secret}"),
             Self::File(name) => write!(f, "file {name}"),
         }
     }

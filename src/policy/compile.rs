@@ -1,6 +1,12 @@
 mod signatures;
+pub(super) mod trust_roots;
 
-use std::{collections::BTreeSet, fmt, str::FromStr, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+    sync::LazyLock,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
@@ -262,7 +268,7 @@ impl Spec {
     fn parse(kind: PolicyKind, spec: &Value) -> Result<Self, StrictError> {
         match kind {
             PolicyKind::Cluster => {
-                let spec: ClusterImageAdmissionPolicySpec = parse_strictly(kind, spec)?;
+                let spec: ClusterImageAdmissionPolicySpec = parse_strictly(kind.as_str(), spec)?;
                 let matches = spec.matches.unwrap_or_default();
                 Ok(Self {
                     action: spec.action,
@@ -279,7 +285,7 @@ impl Spec {
                 })
             }
             PolicyKind::Namespaced => {
-                let spec: ImageAdmissionPolicySpec = parse_strictly(kind, spec)?;
+                let spec: ImageAdmissionPolicySpec = parse_strictly(kind.as_str(), spec)?;
                 let matches = spec.matches.unwrap_or_default();
                 Ok(Self {
                     action: spec.action,
@@ -420,8 +426,8 @@ struct StrictError {
     problem: String,
 }
 
-fn parse_strictly<T: serde::de::DeserializeOwned>(kind: PolicyKind, spec: &Value) -> Result<T, StrictError> {
-    if let Some(path) = SPECS[kind as usize].as_ref().and_then(|schema| misplaced_list(schema, spec)) {
+fn parse_strictly<T: serde::de::DeserializeOwned>(kind: &str, spec: &Value) -> Result<T, StrictError> {
+    if let Some(path) = SPECS.get(kind).and_then(|schema| misplaced_list(schema, spec)) {
         // serde would take a list for the fields in their order, which no reader of it would.
         return Err(StrictError {
             path: format!("spec{path}"),
@@ -454,14 +460,13 @@ fn parse_strictly<T: serde::de::DeserializeOwned>(kind: PolicyKind, spec: &Value
     })
 }
 
-/// What the specs of cluster and namespaced policies look like.
-static SPECS: LazyLock<[Option<JSONSchemaProps>; 2]> = LazyLock::new(|| {
-    let schema_of = |kind: PolicyKind| {
-        let definition = crds().into_iter().find(|definition| definition.spec.names.kind == kind.as_str())?;
+/// What the specs of our kinds look like.
+static SPECS: LazyLock<BTreeMap<String, JSONSchemaProps>> = LazyLock::new(|| {
+    let specs = crds().into_iter().filter_map(|definition| {
         let schema = definition.spec.versions.into_iter().next()?.schema?.open_api_v3_schema?;
-        schema.properties?.remove("spec")
-    };
-    [PolicyKind::Cluster, PolicyKind::Namespaced].map(schema_of)
+        Some((definition.spec.names.kind, schema.properties?.remove("spec")?))
+    });
+    specs.collect()
 });
 
 /// Where a list stands in place of fields, as `.match.namespaceSelector`.

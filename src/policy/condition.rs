@@ -25,7 +25,7 @@ use program::{DEPTH_LIMIT, EXPRESSION_LIMIT, FUEL, LOOPS_LIMIT, PATTERN, Program
 use time::Instant;
 
 /// The most characters of the message that an author writes beside an expression.
-const MESSAGE_LIMIT: usize = 1024;
+const MESSAGE_LIMIT: usize = 256;
 /// The most characters that a failure says of an evaluation that went wrong.
 const FAILURE_LIMIT: usize = 240;
 

@@ -1,4 +1,5 @@
-//! Policies compiled to something decidable, and the question which of them an image must pass.
+//! Policies compiled to something decidable, and the question which of them an image must pass; and where
+//! the trust roots come from that they name.
 //!
 //! In come documents as users wrote them. Out comes a [`PolicySet`]: policies whose patterns, dates
 //! and selectors are parsed, each of which either works or, where its document cannot be read, counts
@@ -13,6 +14,7 @@ mod model;
 mod selector;
 mod set;
 mod tags;
+mod trust_root;
 
 #[cfg(test)]
 mod tests;
@@ -21,7 +23,7 @@ pub use authority::{
     AttestationRequirement, Authority, IdentityPattern, KeyRef, ObjectKey, Proof, RootRef,
     SignatureRequirement, SignedIdentity,
 };
-pub use compile::{CompileError, FieldError, Reading, read, unknown};
+pub use compile::{CompileError, FieldError, Reading, read, trust_roots::read_trust_root, unknown};
 pub use condition::{Condition, ConditionError, ConditionFailure, Facts, ImageFacts};
 pub use key::{KeyAlgorithm, KeyError, PublicKey, TransparencyLog};
 pub use matching::{NamespaceLabels, Subject};
@@ -29,3 +31,6 @@ pub use model::{Action, OnError, Policy, PolicyId, PolicyKind, Requirement, Vers
 pub use selector::{LabelSource, Selector};
 pub use set::PolicySet;
 pub use tags::TagPattern;
+pub use trust_root::{
+    ObjectKind, ObjectName, SigstoreRoot, TrustRootReading, TrustRootSource, TufRepository,
+};

@@ -5,6 +5,7 @@ use super::*;
 mod compiling;
 mod matching;
 mod signatures;
+mod trust_roots;
 mod unreadable;
 
 /// A cluster's policy with this `spec`.

@@ -7,11 +7,12 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, join, stream};
 use http::{Method, StatusCode};
+use tokio::sync::SemaphorePermit;
 
 use super::{
     Registries,
@@ -37,6 +38,10 @@ const SIGNATURE_LIMIT: u64 = 1 << 20;
 const ATTESTATION_LIMIT: u64 = 32 << 20;
 /// The most that is read by its digest for one image, in bytes.
 const BUDGET: u64 = 64 << 20;
+/// How many bytes need no room of their own.
+const SMALL: u64 = 256 << 10;
+/// How long a look-up may wait for room for what it reads.
+const ROOM_TIME: Duration = Duration::from_secs(5);
 /// How many manifests or layers are asked for at once.
 const AT_ONCE: usize = 8;
 
@@ -203,6 +208,7 @@ impl Look<'_> {
         bundles.extend(announced);
         check_number(candidates.len() + bundles.len())?;
         budget.spend(bundles.iter().map(|one| &one.content), self.limit)?;
+        let _room = self.room(BUDGET - budget.0).await?;
         let read: Vec<_> = stream::iter(by_content(bundles))
             .map(|(content, sharing)| self.content_of(content, sharing))
             .buffered(AT_ONCE)
@@ -210,6 +216,20 @@ impl Look<'_> {
             .await?;
         candidates.extend(read.into_iter().flatten());
         Ok(candidates)
+    }
+
+    /// Room for so many bytes, to be held until they are read: many who look at once must not need more memory
+    /// than there is. What is small, as signatures are, waits for nobody: slow registries with much to give must
+    /// not keep others from being asked.
+    async fn room(&self, bytes: u64) -> Result<Option<SemaphorePermit<'_>>, RegistryError> {
+        if bytes <= SMALL {
+            return Ok(None);
+        }
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        match tokio::time::timeout(ROOM_TIME, self.registries.room.acquire_many(kib)).await {
+            Ok(Ok(room)) => Ok(Some(room)),
+            Ok(Err(_)) | Err(_) => Err(RegistryError::Overloaded),
+        }
     }
 
     /// The bundles in one referrer, or that it cannot be read. None where it is about another image, or is
@@ -227,10 +247,16 @@ impl Look<'_> {
         if subject.as_ref() != Some(self.image) {
             return Ok(Ok(Vec::new()));
         }
-        let bundles = layers.into_iter().filter(|layer| layer.media_type.starts_with(BUNDLE));
-        let announce =
-            |layer: Descriptor| Announced { place: place.clone(), content: layer.into(), form: Form::Bundle };
-        let bundles: Vec<_> = bundles.map(announce).collect();
+        // cosign 2 can store its classic layers in a referrer too (`--registry-referrers-mode=oci-1-1`).
+        let announce = |layer: Descriptor| match &*layer.media_type {
+            SIMPLE_SIGNING => Some(Kind::Signatures.announce(layer)),
+            ENVELOPE => Some(Kind::Attestations.announce(layer)),
+            kind if kind.starts_with(BUNDLE) => {
+                Some(Announced { place: place.clone(), content: layer.into(), form: Form::Bundle })
+            }
+            _ => None,
+        };
+        let bundles: Vec<_> = layers.into_iter().filter_map(announce).collect();
         check_number(bundles.len())?;
         Ok(Ok(bundles))
     }

@@ -15,6 +15,7 @@ mod challenge;
 mod description;
 mod errand;
 mod manifest;
+mod mirror;
 mod referrers;
 mod registries;
 mod resolve;
@@ -25,5 +26,6 @@ mod transport;
 mod tests;
 
 pub use description::{ImageManifest, Platform};
+pub use mirror::Mirrors;
 pub use registries::Registries;
 pub use settings::{RegistryEntry, RegistrySettings, SettingsError, Timeouts};

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode};
+use tokio::sync::Semaphore;
 use url::Url;
 
 use super::{
@@ -14,11 +15,17 @@ use crate::{
     review::{credentials::Keyring, ports::RegistryObserver},
 };
 
+/// How much is read at once of what stands beside images, in KiB, where it is not little. What one image may
+/// have fits in three times.
+const ROOM_KIB: usize = 192 << 10;
+
 /// Asks registries which digest a tag stands for, and what was published beside an image.
 pub struct Registries {
     pub(super) transport: Transport,
     pub(super) operator: Keyring,
     pub(super) accept: HeaderValue,
+    /// The room for what is read beside images, in KiB, shared by all who look.
+    pub(super) room: Semaphore,
     tokens: Tokens,
 }
 
@@ -44,7 +51,7 @@ impl Registries {
         let transport = Transport::new(settings, observer)?;
         // OK because media types are visible ASCII
         let accept = HeaderValue::try_from(MEDIA_TYPES.join(", ")).unwrap();
-        Ok(Self { transport, operator, accept, tokens: Tokens::new() })
+        Ok(Self { transport, operator, accept, room: Semaphore::new(ROOM_KIB), tokens: Tokens::new() })
     }
 
     /// What a registry answers, shown the visitor's credential once it asks for one. Where it has asked

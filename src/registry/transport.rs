@@ -90,6 +90,8 @@ pub(super) enum Class {
     Resolve,
     /// A token.
     Token,
+    /// A file of a TUF repository.
+    Tuf,
 }
 
 /// One request.
@@ -213,8 +215,12 @@ impl Transport {
             if !reply.status.is_redirection() {
                 return Ok(reply);
             }
-            if request.class == Class::Token {
-                return Err(RegistryError::Forbidden("its token server sends us elsewhere".to_owned()));
+            match request.class {
+                Class::Token => {
+                    return Err(RegistryError::Forbidden("its token server sends us elsewhere".to_owned()));
+                }
+                Class::Tuf => return Err(RegistryError::Forbidden("it sends us elsewhere".to_owned())),
+                Class::Blob | Class::Manifest | Class::Referrers | Class::Resolve => {}
             }
             let location = reply.headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
             let next = location.and_then(|location| url.join(location).ok());
@@ -388,6 +394,7 @@ impl Class {
             Self::Referrers => "referrers",
             Self::Resolve => "resolve",
             Self::Token => "token",
+            Self::Tuf => "tuf",
         }
     }
 
@@ -398,6 +405,7 @@ impl Class {
             Self::Manifest | Self::Resolve => "manifest",
             Self::Referrers => "list of referrers",
             Self::Token => "token",
+            Self::Tuf => "file",
         }
     }
 }
@@ -502,7 +510,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// `host[:port]`, as a canonical reference has it.
-fn authority(url: &Url) -> String {
+pub(super) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }

@@ -40,7 +40,7 @@ const EXAMINATIONS: usize = 8;
 /// trust roots, and one credential class, and for one minute where a condition asks for the time: what changes
 /// any of them makes the next review look again.
 pub(super) struct Judgements {
-    known: Lookups<JudgementKey, Arc<Judgement>>,
+    known: Lookups<JudgementKey, Judged>,
     work: Arc<Work>,
 }
 
@@ -77,11 +77,26 @@ struct SightKey {
     class: CredentialClass,
 }
 
+/// A judgement, and when what it is based on was seen.
+#[derive(Clone)]
+struct Judged {
+    judgement: Arc<Judgement>,
+    seen: Instant,
+}
+
 /// What was seen, and when.
 #[derive(Clone)]
 struct Sight {
     candidates: Arc<[Candidate]>,
     at: Instant,
+}
+
+impl Sight {
+    /// Whether there is something, and all of it could be read. Anything else may be mended at any time.
+    fn is_whole(&self) -> bool {
+        let unreadable = |one: &Candidate| matches!(one.material, Material::Unreadable(_));
+        !self.candidates.is_empty() && !self.candidates.iter().any(unreadable)
+    }
 }
 
 /// Where one authority's signatures are, and with which credentials they may be asked for.
@@ -106,16 +121,19 @@ impl Judgements {
                 512 + answer.as_ref().map_or(0, |sight| sight.candidates.iter().map(size).sum())
             },
             lifetime: Box::new(move |answer: &Answer<Sight>| match answer {
-                Ok(sight) if !sight.candidates.is_empty() => Some(ttl),
+                Ok(sight) if sight.is_whole() => Some(ttl),
                 _ => Some(REFUSAL_TTL.min(ttl)),
             }),
         };
         let judgements = Memory {
             bytes: JUDGEMENT_BYTES,
             weight: |_, _| 1024,
-            lifetime: Box::new(move |answer: &Answer<Arc<Judgement>>| match answer {
-                Ok(judgement) if !judgement.is_conclusive() => None,
-                Ok(judgement) if judgement.holds() => Some(ttl),
+            lifetime: Box::new(move |answer: &Answer<Judged>| match answer {
+                Ok(Judged { judgement, .. }) if !judgement.is_conclusive() => None,
+                // Not from now on: what is remembered twice must not live twice as long.
+                Ok(Judged { judgement, seen }) if judgement.holds() => {
+                    Some(ttl.saturating_sub(seen.elapsed()))
+                }
                 _ => Some(REFUSAL_TTL.min(ttl)),
             }),
         };
@@ -160,7 +178,7 @@ impl Judgements {
 
     /// The judgement, if it is remembered.
     pub(super) fn known(&self, key: &JudgementKey) -> Option<Arc<Judgement>> {
-        self.known.known(key)?.ok()
+        Some(self.known.known(key)?.ok()?.judgement)
     }
 
     /// Tells the observer of `count` questions that memory alone has answered.
@@ -185,7 +203,7 @@ impl Judgements {
             async move { Ok(work.judge(matter, places, &namespace).await) }.boxed()
         };
         match self.known.find(key, asker, deadline, ask).await {
-            Ok(judgement) => judgement,
+            Ok(Judged { judgement, .. }) => judgement,
             Err(error) => self.work.unseen(&matter, &error),
         }
     }
@@ -197,17 +215,18 @@ impl Judgements {
 }
 
 impl Work {
-    async fn judge(self: &Arc<Self>, matter: Matter, places: Vec<Place>, namespace: &str) -> Arc<Judgement> {
-        let found = self.look(&matter, &places, namespace, false).await;
-        let old =
-            found.iter().any(|sight| sight.as_ref().is_ok_and(|sight| sight.at.elapsed() > REFUSAL_TTL));
-        let judgement = self.examine(&matter, &found).await;
-        if judgement.holds() || !old {
-            return judgement;
+    async fn judge(self: &Arc<Self>, matter: Matter, places: Vec<Place>, namespace: &str) -> Judged {
+        let judged = async |found: Vec<Answer<Sight>>| {
+            let times = found.iter().filter_map(|sight| sight.as_ref().ok()).map(|sight| sight.at);
+            let seen = times.min().unwrap_or_else(Instant::now);
+            Judged { judgement: self.examine(&matter, &found).await, seen }
+        };
+        let first = judged(self.look(&matter, &places, namespace, false).await).await;
+        if first.judgement.holds() || first.seen.elapsed() <= REFUSAL_TTL {
+            return first;
         }
         // What was seen a while ago is good for a yes. For a no somebody must look again.
-        let found = self.look(&matter, &places, namespace, true).await;
-        self.examine(&matter, &found).await
+        judged(self.look(&matter, &places, namespace, true).await).await
     }
 
     /// What stands at each place; `afresh` does not take what is remembered for long.

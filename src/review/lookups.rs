@@ -26,6 +26,7 @@ const FLIGHT_LIMIT_PER_NAMESPACE: usize = 256;
 
 pub(super) type Answer<V> = Result<V, RegistryError>;
 type Flight<V> = Shared<BoxFuture<'static, Answer<V>>>;
+type LifetimeOf<V> = Box<dyn Fn(&Answer<V>) -> Option<Duration> + Send + Sync>;
 
 /// Questions of one kind, each asked once however many reviews want to know, and remembered for as long as
 /// its answer is worth.
@@ -44,7 +45,7 @@ pub(super) struct Memory<K, V> {
     /// How many bytes one answer takes up.
     pub(super) weight: fn(&K, &Answer<V>) -> usize,
     /// How long an answer is kept; none not at all.
-    pub(super) lifetime: Box<dyn Fn(&Answer<V>) -> Option<Duration> + Send + Sync>,
+    pub(super) lifetime: LifetimeOf<V>,
 }
 
 /// Who asks: what bounds how many look-ups are begun.
@@ -241,7 +242,7 @@ fn lock<K, V>(flights: &Mutex<Flights<K, V>>) -> MutexGuard<'_, Flights<K, V>> {
     flights.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct Lifetime<V>(Box<dyn Fn(&Answer<V>) -> Option<Duration> + Send + Sync>);
+struct Lifetime<V>(LifetimeOf<V>);
 
 impl<K, V> Expiry<K, Answer<V>> for Lifetime<V> {
     fn expire_after_create(&self, _: &K, answer: &Answer<V>, _: Instant) -> Option<Duration> {

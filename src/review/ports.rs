@@ -1,5 +1,7 @@
 //! What a review needs from outside the process, as traits that adapters implement.
 
+mod trust;
+
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use futures::future::{BoxFuture, FutureExt as _, ready};
@@ -11,6 +13,8 @@ use crate::{
     image::{Digest, ImageReference, Repository},
     policy::{Authority, PolicySet},
 };
+
+pub use trust::{Mirror, ObjectContent, TrustMaterial, TrustRootCheck, TrustRootState, WantedObjects};
 
 /// Labels of a namespace or an object.
 pub type Labels = BTreeMap<String, String>;
@@ -183,7 +187,7 @@ pub trait RegistryObserver: Send + Sync + 'static {
 pub struct RegistryExchange<'a> {
     /// The registry's `host[:port]`, canonical; of its token server the registry's.
     pub host: &'a str,
-    /// `resolve`, `manifest`, `referrers`, `blob` or `token`.
+    /// `resolve`, `manifest`, `referrers`, `blob`, `token` or `tuf`.
     pub class: &'static str,
     /// `ok`, `not_found`, `denied`, `throttled`, `unreachable`, `timed_out`, `too_large`, `malformed`, `forbidden`.
     pub outcome: &'static str,

@@ -1,6 +1,6 @@
 //! What authorities make of what stands beside an image.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{cell::OnceCell, collections::HashMap, rc::Rc, sync::Arc};
 
 use super::{
     TrustRoot,
@@ -59,7 +59,7 @@ impl Examiner for Examination {
 struct Desk<'a> {
     trusted: &'a Trusted,
     image: &'a Digest,
-    read: HashMap<*const Candidate, Arc<Result<Parsed<'a>, Rejection>>>,
+    read: HashMap<*const Candidate, Rc<Result<Read<'a>, Rejection>>>,
     certified: HashMap<(*const Candidate, &'a RootRef, TransparencyLog), Result<Verified, Rejection>>,
 }
 
@@ -85,29 +85,51 @@ impl<'a> Desk<'a> {
         proof: &'a Proof,
         by: &Means<'_>,
     ) -> Result<Verified, Rejection> {
-        let read = self.read.entry(candidate).or_insert_with(|| Arc::new(Parsed::read(&candidate.material)));
+        let image = self.image;
+        let read = self.read.entry(candidate).or_insert_with(|| Rc::new(Read::new(candidate, image)));
         let read = read.clone();
-        let parsed = read.as_ref().as_ref().map_err(Clone::clone)?;
+        let read = read.as_ref().as_ref().map_err(Clone::clone)?;
         match (proof, by) {
             (Proof::Identity { root, log, .. }, Means::Certificate { trust }) => {
                 // Whose it is costs less to read than to check. What was read counts for nothing more.
-                named(proof, &parsed.unverified_signer()?)?;
+                named(proof, read.unverified_signer()?)?;
                 let key = (std::ptr::from_ref(candidate), root, *log);
-                let checked = self
-                    .certified
-                    .entry(key)
-                    .or_insert_with(|| check_certificate(parsed, self.image, *log, trust));
+                let checked =
+                    self.certified.entry(key).or_insert_with(|| check_certificate(read, *log, trust));
                 let verified = checked.clone()?;
                 named(proof, &verified.signer)?;
                 Ok(verified)
             }
-            (Proof::Key { log, .. }, Means::Key { key, trust }) => {
-                check_key(parsed, self.image, key, *log, *trust)
-            }
+            (Proof::Key { log, .. }, Means::Key { key, trust }) => check_key(read, key, *log, *trust),
             (Proof::Identity { .. }, Means::Key { .. }) | (Proof::Key { .. }, Means::Certificate { .. }) => {
                 Err(Rejection::Unsupported("an authority of two kinds".to_owned()))
             }
         }
+    }
+}
+
+/// A candidate that has been read, and what several authorities ask of it.
+struct Read<'a> {
+    parsed: Parsed<'a>,
+    image: &'a Digest,
+    claim: OnceCell<Result<Claim, Rejection>>,
+    signer: OnceCell<Result<Signer, Rejection>>,
+}
+
+impl<'a> Read<'a> {
+    fn new(candidate: &'a Candidate, image: &'a Digest) -> Result<Self, Rejection> {
+        let parsed = Parsed::read(&candidate.material)?;
+        Ok(Self { parsed, image, claim: OnceCell::new(), signer: OnceCell::new() })
+    }
+
+    /// What it says about the image.
+    fn claim(&self) -> Result<&Claim, Rejection> {
+        self.claim.get_or_init(|| self.parsed.claim(self.image)).as_ref().map_err(Clone::clone)
+    }
+
+    /// Whose certificate it carries, before anybody has checked it.
+    fn unverified_signer(&self) -> Result<&Signer, Rejection> {
+        self.signer.get_or_init(|| self.parsed.unverified_signer()).as_ref().map_err(Clone::clone)
     }
 }
 
@@ -152,7 +174,7 @@ pub fn verify_with_key(
     log: TransparencyLog,
     trust: Option<&TrustRoot>,
 ) -> Result<Verified, Rejection> {
-    check_key(&Parsed::read(&candidate.material)?, image, key, log, trust)
+    check_key(&Read::new(candidate, image)?, key, log, trust)
 }
 
 /// Checks a candidate that carries a certificate. Whose certificate it is, the caller must look at: anybody
@@ -163,23 +185,23 @@ pub fn verify_with_certificate(
     log: TransparencyLog,
     trust: &TrustRoot,
 ) -> Result<Verified, Rejection> {
-    check_certificate(&Parsed::read(&candidate.material)?, image, log, trust)
+    check_certificate(&Read::new(candidate, image)?, log, trust)
 }
 
 fn check_key(
-    parsed: &Parsed<'_>,
-    image: &Digest,
+    read: &Read<'_>,
     key: &PublicKey,
     log: TransparencyLog,
     trust: Option<&TrustRoot>,
 ) -> Result<Verified, Rejection> {
+    let Read { parsed, image, .. } = read;
     if parsed.has_certificate() {
         return Err(Rejection::Certificate);
     }
     if parsed.hint().is_some_and(|hint| hint != key.fingerprint()) {
         return Err(Rejection::OtherKey);
     }
-    let claim = parsed.claim(image)?;
+    let claim = read.claim()?;
     let holds = match &parsed.content {
         Content::Envelope(envelope) => raw::holds(key, &envelope.pae(), envelope.signature.sig.as_bytes()),
         Content::Payload { payload, signature } => raw::holds(key, payload, signature),
@@ -197,20 +219,24 @@ fn check_key(
     }
     let trust =
         trust.ok_or_else(|| Rejection::Untrusted("there is none to check its log entry by".to_owned()))?;
-    let times = trust.check_key(parsed, image, key)?;
+    let times = trust.check_key(parsed, image, key).map_err(|rejection| match rejection {
+        // It does fit, as was seen above: the log's engine knows fewer kinds of keys and hashes.
+        Rejection::OtherKey => Rejection::Unsupported("a log entry for a key of this kind".to_owned()),
+        rejection => rejection,
+    })?;
     Ok(verified(signer, claim, true, times))
 }
 
 fn check_certificate(
-    parsed: &Parsed<'_>,
-    image: &Digest,
+    read: &Read<'_>,
     log: TransparencyLog,
     trust: &TrustRoot,
 ) -> Result<Verified, Rejection> {
+    let Read { parsed, image, .. } = read;
     if !parsed.has_certificate() {
         return Err(Rejection::NoCertificate);
     }
-    let claim = parsed.claim(image)?;
+    let claim = read.claim()?;
     let logged = demanded(log, parsed);
     if logged && !parsed.is_logged() {
         return Err(Rejection::NotLogged);
@@ -227,6 +253,6 @@ fn demanded(log: TransparencyLog, parsed: &Parsed<'_>) -> bool {
     }
 }
 
-fn verified(signer: Signer, claim: Claim, logged: bool, times: Vec<jiff::Timestamp>) -> Verified {
-    Verified { signer, claim, logged, times }
+fn verified(signer: Signer, claim: &Claim, logged: bool, times: Vec<jiff::Timestamp>) -> Verified {
+    Verified { signer, claim: claim.clone(), logged, times }
 }

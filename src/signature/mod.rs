@@ -1,8 +1,9 @@
 //! Does a candidate's signature hold, and what does it say about the image?
 //!
 //! In come bytes that a stranger stored, the image's digest, and a key or a trust root; out comes what was
-//! said and by whom, or the reason why it does not count. Nothing here asks anybody: no network, no clock.
-//! [`Examination`] does that for all authorities of a policy; [`Trust`] is where keys and roots come from.
+//! said and by whom, or the reason why it does not count. Nothing here asks anybody over the network, and the
+//! clock is read only to refuse what is dated ahead of it. [`Examination`] does that for all authorities of a
+//! policy; [`Trust`] is where keys and roots come from.
 //!
 //! Two engines decide. `raw` checks signatures of keys over bytes, and nothing else. Whatever carries a
 //! certificate, a log entry or a timestamp that is to count goes to `sigstore-verify`, whose types stay

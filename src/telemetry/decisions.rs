@@ -46,6 +46,9 @@ pub struct DecisionRecord<'a> {
     /// Why the request was refused before its images were judged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unjudged: Option<&'a str>,
+    /// How many images are not in this line, as it would be too long with them; all of them or none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images_left_out: Option<usize>,
     /// The images that were judged; none where nothing had to be.
     pub images: Vec<ImageRecord<'a>>,
 }
@@ -119,11 +122,9 @@ fn json(record: &DecisionRecord<'_>) -> Vec<u8> {
     // OK because strings and numbers serialise, and writing to memory does not fail
     let mut line = serde_json::to_vec(record).unwrap();
     if line.len() > LINE_LIMIT {
-        let said =
-            format!("{} images, left out: the line would exceed {LINE_LIMIT} bytes", record.images.len());
         let short = DecisionRecord {
+            images_left_out: Some(record.images.len()),
             images: Vec::new(),
-            unjudged: record.unjudged.or(Some(&said)),
             ..record.clone()
         };
         // OK for the same reason
@@ -160,13 +161,19 @@ fn text(record: &DecisionRecord<'_>) -> Vec<u8> {
         for result in &image.results {
             if let Some(reason) = result.reason {
                 let policy = result.policy.as_deref().unwrap_or("none");
-                line.push_str(&format!(" failed={policy}:{}:{reason}:{}", result.check, result.action));
+                let (check, action) = (result.check, result.action);
+                line.push_str(&format!(" failed={:?}", format!("{policy}:{check}:{reason}:{action}")));
             }
         }
         if line.len() > LINE_LIMIT {
-            line.push_str(" …");
             break;
         }
+    }
+    if line.len() > LINE_LIMIT {
+        // OK because a text begins with a boundary
+        let end = (0..=LINE_LIMIT).rev().find(|at| line.is_char_boundary(*at)).unwrap();
+        line.truncate(end);
+        line.push_str(" …");
     }
     line.push('\n');
     line.into_bytes()

@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::BTreeSet, sync::Arc, time::Duration};
 
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -26,6 +26,10 @@ const KINDS: [&str; 9] = [
     "ReplicationController",
     "StatefulSet",
 ];
+/// The labels of what checks made of images.
+const CHECK_LABELS: [&str; 4] = ["policy", "check", "verdict", "action"];
+/// How looks at TUF repositories end.
+const REFRESH_OUTCOMES: [&str; 3] = ["ok", "refused", "unreachable"];
 /// From 50 µs to the API server's longest timeout, in seconds.
 const REVIEW_BUCKETS: [f64; 14] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0, 10.0, 30.0];
@@ -38,6 +42,7 @@ const REGISTRY_BUCKETS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    catalogue: Vec<MetricDescription>,
     hosts: BTreeSet<String>,
     cache_requests: IntCounterVec,
     certificate_reloads: IntCounterVec,
@@ -51,7 +56,43 @@ pub struct Metrics {
     rejected: IntCounterVec,
     review_duration: HistogramVec,
     reviews: IntCounterVec,
+    trust: IntGaugeVec,
+    trust_changes: IntCounter,
+    trust_refreshed: IntGaugeVec,
+    trust_refreshes: IntCounterVec,
+    trust_seen: std::sync::Mutex<TrustSeen>,
     unmatched_images: IntCounter,
+}
+
+/// One metric, for the documentation's test.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct MetricDescription {
+    /// The full name.
+    pub name: String,
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: &'static str,
+    /// The labels' names.
+    pub labels: Vec<String>,
+}
+
+/// What of trust has been told.
+#[derive(Debug, Default)]
+struct TrustSeen {
+    version: u64,
+    roots: BTreeSet<String>,
+}
+
+/// Keys and trust roots in force, for [`Metrics::set_trust`].
+#[derive(Clone, Debug)]
+pub struct TrustSample<'a> {
+    /// Their version, which grows with every change.
+    pub version: u64,
+    /// How many keys can be used, and how many cannot.
+    pub keys: (usize, usize),
+    /// How many trust roots can be used, and how many cannot.
+    pub roots: (usize, usize),
+    /// When TUF repositories last vouched for trust roots: name, and seconds since 1970; none if never.
+    pub refreshed: Vec<(&'a str, Option<i64>)>,
 }
 
 /// One review, for [`Metrics::review`].
@@ -79,11 +120,12 @@ impl Metrics {
     /// `registry_hosts` are the configured registries; others are counted together.
     pub fn new(registry_hosts: impl IntoIterator<Item = String>) -> Arc<Self> {
         let registry = Registry::new();
-        let make = Maker(&registry);
+        let make = Maker { registry: &registry, made: RefCell::default() };
         make.gauges("build_info", "Always 1; the label says which version runs.", &["version"])
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
-        let metrics = Self {
+        let mut metrics = Self {
+            catalogue: Vec::new(),
             hosts: registry_hosts.into_iter().take(HOST_LIMIT).collect(),
             cache_requests: make.counters(
                 "cache_requests_total",
@@ -98,7 +140,7 @@ impl Metrics {
             check_results: make.counters(
                 "check_results_total",
                 "What policies' checks made of images.",
-                &["policy", "check", "verdict", "action"],
+                &CHECK_LABELS,
             ),
             log_lines_dropped: make
                 .counter("decision_log_lines_dropped_total", "Decisions that the log was too slow to take."),
@@ -128,9 +170,24 @@ impl Metrics {
                 "Answered AdmissionReviews.",
                 &["kind", "operation", "stage", "decision", "dry_run"],
             ),
+            trust: make.gauges("trust", "Keys and trust roots that policies name.", &["kind", "state"]),
+            trust_changes: make.counter("trust_changes_total", "Changes of keys or trust roots."),
+            trust_refreshed: make.gauges(
+                "trust_root_refreshed_timestamp_seconds",
+                "When a TUF repository last vouched for a trust root, since 1970.",
+                &["root"],
+            ),
+            trust_refreshes: make.counters(
+                "trust_root_refreshes_total",
+                "Times that a TUF repository was asked for a trust root.",
+                &["root", "outcome"],
+            ),
+            trust_seen: std::sync::Mutex::default(),
             unmatched_images: make.counter("unmatched_images_total", "Images that no policy was about."),
-            registry,
+            registry: registry.clone(),
         };
+        metrics.catalogue = make.made.into_inner();
+        metrics.catalogue.sort();
         Arc::new(metrics)
     }
 
@@ -183,11 +240,28 @@ impl Metrics {
         }
         // OK because nothing that holds this lock can panic
         let mut known = self.policy_labels.lock().unwrap();
-        if known.difference(&labels).next().is_some() {
-            // A policy is gone, and its series with it. All others begin anew, as after a restart.
-            self.check_results.reset();
+        for policy in known.difference(&labels) {
+            self.forget(policy);
         }
         *known = labels;
+    }
+
+    /// Takes away the series of a policy that is gone, and no other's: whoever may write policies for a
+    /// namespace must not wipe out everybody's counts.
+    fn forget(&self, policy: &str) {
+        for family in self.check_results.collect() {
+            for metric in family.get_metric() {
+                let value = |label: &&str| {
+                    let found = metric.get_label().iter().find(|pair| pair.name() == *label);
+                    found.map_or("", |pair| pair.value())
+                };
+                let values: Vec<&str> = CHECK_LABELS.iter().map(value).collect();
+                if values[0] == policy {
+                    // It is gone already if somebody else was faster.
+                    let _ = self.check_results.remove_label_values(&values);
+                }
+            }
+        }
     }
 
     /// A registry or its token server answered, or failed to.
@@ -201,6 +275,38 @@ impl Metrics {
         let host = if self.hosts.contains(host) { host } else { OTHER };
         self.registry_requests.with_label_values(&[host, class, outcome]).inc();
         self.registry_duration.with_label_values(&[host, class]).observe(duration.as_secs_f64());
+    }
+
+    /// These keys and trust roots are in force now. The series of a root that is gone go with it.
+    pub fn set_trust(&self, sample: &TrustSample<'_>) {
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        for (kind, (ready, failing)) in [("key", sample.keys), ("root", sample.roots)] {
+            self.trust.with_label_values(&[kind, "ready"]).set(count(ready));
+            self.trust.with_label_values(&[kind, "failing"]).set(count(failing));
+        }
+        // OK because nothing that holds this lock can panic
+        let mut seen = self.trust_seen.lock().unwrap();
+        self.trust_changes.inc_by(sample.version.saturating_sub(seen.version));
+        seen.version = seen.version.max(sample.version);
+        let roots: BTreeSet<String> = sample.refreshed.iter().map(|(root, _)| (*root).to_owned()).collect();
+        for gone in seen.roots.difference(&roots) {
+            // An error says that there was no such series.
+            let _ = self.trust_refreshed.remove_label_values(&[gone]);
+            for outcome in REFRESH_OUTCOMES {
+                let _ = self.trust_refreshes.remove_label_values(&[gone, outcome]);
+            }
+        }
+        seen.roots = roots;
+        for (root, time) in &sample.refreshed {
+            if let Some(time) = time {
+                self.trust_refreshed.with_label_values(&[root]).set(*time);
+            }
+        }
+    }
+
+    /// A TUF repository was asked for the trust root of this name: `ok`, `unreachable` or `refused`.
+    pub fn trust_root_refreshed(&self, root: &str, outcome: &'static str) {
+        self.trust_refreshes.with_label_values(&[root, outcome]).inc();
     }
 
     /// A cache was asked.
@@ -234,37 +340,9 @@ impl Metrics {
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap()
     }
 
-    /// Every metric's name, type and labels, for the documentation's test.
-    pub fn catalogue(&self) -> Vec<(String, &'static str, Vec<String>)> {
-        let counters: [(&dyn Collector, &str); 7] = [
-            (&self.cache_requests, "counter"),
-            (&self.certificate_reloads, "counter"),
-            (&self.check_results, "counter"),
-            (&self.policies, "gauge"),
-            (&self.registry_requests, "counter"),
-            (&self.rejected, "counter"),
-            (&self.reviews, "counter"),
-        ];
-        let others: [(&dyn Collector, &str); 5] = [
-            (&self.log_lines_dropped, "counter"),
-            (&self.panics, "counter"),
-            (&self.registry_duration, "histogram"),
-            (&self.review_duration, "histogram"),
-            (&self.unmatched_images, "counter"),
-        ];
-        let mut all: Vec<_> = counters
-            .into_iter()
-            .chain(others)
-            .flat_map(|(collector, kind)| {
-                let describe = |desc: &prometheus::core::Desc| {
-                    (desc.fq_name.clone(), kind, desc.variable_labels.clone())
-                };
-                collector.desc().into_iter().map(describe).collect::<Vec<_>>()
-            })
-            .collect();
-        all.push(("tidewaiter_build_info".to_owned(), "gauge", vec!["version".to_owned()]));
-        all.sort();
-        all
+    /// Every metric that there is, by name, also those that have not counted anything yet.
+    pub fn catalogue(&self) -> &[MetricDescription] {
+        &self.catalogue
     }
 }
 
@@ -272,7 +350,11 @@ fn yes_or_no(yes: bool) -> &'static str {
     if yes { "true" } else { "false" }
 }
 
-struct Maker<'a>(&'a Registry);
+/// Registers metrics and takes note of each, so that none can be forgotten in the documentation.
+struct Maker<'a> {
+    registry: &'a Registry,
+    made: RefCell<Vec<MetricDescription>>,
+}
 
 // OK because names and labels are constants, each registered once: `Metrics::new` in any test shows it
 impl Maker<'_> {
@@ -280,25 +362,30 @@ impl Maker<'_> {
         Opts::new(name, help).namespace("tidewaiter")
     }
 
-    fn add<C: Collector + Clone + 'static>(&self, collector: C) -> C {
-        self.0.register(Box::new(collector.clone())).unwrap();
+    fn add<C: Collector + Clone + 'static>(&self, kind: &'static str, collector: C) -> C {
+        self.registry.register(Box::new(collector.clone())).unwrap();
+        self.made.borrow_mut().extend(collector.desc().into_iter().map(|description| MetricDescription {
+            name: description.fq_name.clone(),
+            kind,
+            labels: description.variable_labels.clone(),
+        }));
         collector
     }
 
     fn counter(&self, name: &str, help: &str) -> IntCounter {
-        self.add(IntCounter::with_opts(Self::opts(name, help)).unwrap())
+        self.add("counter", IntCounter::with_opts(Self::opts(name, help)).unwrap())
     }
 
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        self.add(IntCounterVec::new(Self::opts(name, help), labels).unwrap())
+        self.add("counter", IntCounterVec::new(Self::opts(name, help), labels).unwrap())
     }
 
     fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-        self.add(IntGaugeVec::new(Self::opts(name, help), labels).unwrap())
+        self.add("gauge", IntGaugeVec::new(Self::opts(name, help), labels).unwrap())
     }
 
     fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
         let opts = HistogramOpts { common_opts: Self::opts(name, help), buckets: buckets.to_vec() };
-        self.add(HistogramVec::new(opts, labels).unwrap())
+        self.add("histogram", HistogramVec::new(opts, labels).unwrap())
     }
 }

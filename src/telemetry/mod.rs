@@ -10,4 +10,4 @@ mod tests;
 
 pub use decisions::{DecisionLog, DecisionRecord, ImageRecord, ResultRecord};
 pub use logs::{LogFormat, start_logging};
-pub use metrics::{METRICS_CONTENT_TYPE, Metrics, ReviewSample};
+pub use metrics::{METRICS_CONTENT_TYPE, MetricDescription, Metrics, ReviewSample, TrustSample};

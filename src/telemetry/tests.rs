@@ -7,6 +7,61 @@ use std::{
 
 use super::*;
 
+/// What `/metrics` shows where everything that can be counted has been: name, type and labels.
+fn shown() -> BTreeSet<(String, String, String)> {
+    let metrics = Metrics::new([]);
+    metrics.review(&ReviewSample {
+        kind: "Pod",
+        operation: "CREATE",
+        stage: "mutate",
+        allowed: true,
+        warned: false,
+        dry_run: false,
+        waited: false,
+        duration: Duration::ZERO,
+    });
+    metrics.check_result(None, "Match", "Absent", "Warn");
+    metrics.unmatched_image();
+    metrics.set_policies([("ClusterImageAdmissionPolicy", "p".to_owned(), true)]);
+    let refreshed = vec![("ours", Some(7))];
+    metrics.set_trust(&TrustSample { version: 1, keys: (1, 0), roots: (1, 0), refreshed });
+    metrics.trust_root_refreshed("ours", "ok");
+    metrics.registry_request("r.example.com", "resolve", "ok", Duration::ZERO);
+    metrics.cache_request("tag", "hit");
+    metrics.rejected("malformed");
+    metrics.panicked();
+    metrics.certificate_reloaded(true);
+    metrics.log_line_dropped();
+    metrics.set_trust(&TrustSample {
+        version: 1,
+        keys: (1, 0),
+        roots: (1, 0),
+        refreshed: vec![("house", Some(1))],
+    });
+    metrics.trust_root_refreshed("house", "ok");
+    let text = metrics.encode();
+    let described = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).map(|described| {
+        let (name, kind) = described.split_once(' ').unwrap();
+        let series = if kind == "histogram" { format!("{name}_sum") } else { name.to_owned() };
+        let labels = text.lines().find_map(|line| line.strip_prefix(&format!("{series}{{")));
+        // A value holds neither comma nor equals sign here.
+        let labels = labels.map_or("", |labels| labels.split_once('}').unwrap().0).split(',');
+        let labels: Vec<_> = labels.filter_map(|label| Some(label.split_once('=')?.0)).collect();
+        (name.to_owned(), kind.to_owned(), sorted(&labels))
+    });
+    let described: BTreeSet<_> = described.collect();
+    for metric in metrics.catalogue() {
+        assert!(described.iter().any(|(name, ..)| *name == metric.name), "{} is never counted", metric.name);
+    }
+    described
+}
+
+fn sorted(labels: &[&str]) -> String {
+    let mut labels = labels.to_vec();
+    labels.sort_unstable();
+    labels.join(" ")
+}
+
 #[test]
 fn the_documentation_lists_exactly_the_metrics_that_there_are() {
     let documented: BTreeSet<(String, String, String)> = include_str!("../../docs/metrics.md")
@@ -15,15 +70,10 @@ fn the_documentation_lists_exactly_the_metrics_that_there_are() {
         .map(|row| {
             let cells: Vec<&str> = row.split('|').map(str::trim).collect();
             let labels: Vec<&str> = cells[2].split('`').skip(1).step_by(2).collect();
-            (format!("tidewaiter_{}", cells[0].trim_matches('`')), cells[1].to_owned(), labels.join(" "))
+            (format!("tidewaiter_{}", cells[0].trim_matches('`')), cells[1].to_owned(), sorted(&labels))
         })
         .collect();
-    let real: BTreeSet<_> = Metrics::new([])
-        .catalogue()
-        .into_iter()
-        .map(|(name, kind, labels)| (name, kind.to_owned(), labels.join(" ")))
-        .collect();
-    assert_eq!(documented, real);
+    assert_eq!(documented, shown());
 }
 
 #[test]
@@ -57,14 +107,19 @@ fn labels_that_strangers_choose_have_a_bounded_number_of_values() {
 }
 
 #[test]
-fn the_series_of_a_policy_that_is_gone_are_gone() {
+fn the_series_of_a_policy_that_is_gone_are_gone_and_no_others() {
     let metrics = Metrics::new([]);
-    metrics.set_policies([("ClusterImageAdmissionPolicy", "old".to_owned(), true)]);
-    metrics.check_result(Some("old"), "Digest", "Satisfied", "Deny");
+    let named = |name: &str| ("ClusterImageAdmissionPolicy", name.to_owned(), true);
+    metrics.set_policies([named("old"), named("older")]);
+    for check in ["Digest", "Match"] {
+        metrics.check_result(Some("old"), check, "Satisfied", "Deny");
+        metrics.check_result(Some("older"), check, "Satisfied", "Deny");
+    }
     assert!(metrics.encode().contains("policy=\"old\""));
-    metrics.set_policies([("ClusterImageAdmissionPolicy", "new".to_owned(), false)]);
+    metrics.set_policies([("ClusterImageAdmissionPolicy", "new".to_owned(), false), named("older")]);
     let text = metrics.encode();
     assert!(!text.contains("policy=\"old\""), "{text}");
+    assert_eq!(text.matches("policy=\"older\"").count(), 2, "{text}");
     assert!(text.contains("tidewaiter_policies{kind=\"ClusterImageAdmissionPolicy\",state=\"failing\"} 1"));
 }
 
@@ -84,6 +139,7 @@ fn record<'a>(name: &'a str, images: Vec<ImageRecord<'a>>) -> DecisionRecord<'a>
         warnings: 0,
         duration_ms: 0.25,
         unjudged: None,
+        images_left_out: None,
         images,
     }
 }
@@ -125,6 +181,39 @@ fn a_decision_is_one_line_whatever_its_object_is_called() {
 }
 
 #[test]
+fn no_text_of_a_stranger_forges_a_field_or_another_line() {
+    let forged = "Pod\n2026-11-24 allowed id=forged name=\"x\"";
+    let result = ResultRecord {
+        policy: Some(format!("ImageAdmissionPolicy/shop/{forged}")),
+        check: "Policy",
+        verdict: "Violated",
+        action: "Deny",
+        reason: Some("PolicyUnreadable"),
+        found: None,
+    };
+    let image = ImageRecord {
+        pointer: "/p",
+        image: forged,
+        reference: None,
+        digest: None,
+        detail: Some(forged),
+        results: vec![result],
+    };
+    let hostile = DecisionRecord {
+        kind: forged,
+        namespace: forged,
+        user: forged,
+        unjudged: Some(forged),
+        ..record(forged, vec![image])
+    };
+    let line = written(LogFormat::Text, &hostile);
+    assert_eq!(line.matches('\n').count(), 1, "{line}");
+    // Outside of quotes nothing stands but what we have written.
+    let own: String = line.replace("\\\\", "").replace("\\\"", "").split('"').step_by(2).collect();
+    assert!(!own.contains("forged") && own.contains("id=id"), "{own}");
+}
+
+#[test]
 fn a_json_line_holds_images_and_results_as_json() {
     let result = ResultRecord {
         policy: Some("ClusterImageAdmissionPolicy/a".to_owned()),
@@ -161,7 +250,24 @@ fn a_line_that_would_be_too_long_says_what_it_leaves_out() {
     };
     let line = written(LogFormat::Json, &record("web", vec![image; 256]));
     assert!(line.len() < 2000, "{}", line.len());
-    assert!(line.contains("256 images, left out"), "{line}");
+    let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&value["images_left_out"], &value["images"]), (&256.into(), &serde_json::json!([])));
+    assert!(value.get("unjudged").is_none(), "the images were judged: {line}");
+}
+
+#[test]
+fn a_text_line_has_an_end_too() {
+    let text = "ä".repeat(1 << 20);
+    let image = ImageRecord {
+        pointer: "/p",
+        image: &text,
+        reference: None,
+        digest: None,
+        detail: None,
+        results: Vec::new(),
+    };
+    let line = written(LogFormat::Text, &record("web", vec![image]));
+    assert!(line.len() < 66 << 10 && line.ends_with(" …\n"), "{}", line.len());
 }
 
 #[test]
@@ -180,4 +286,27 @@ fn a_log_that_nobody_reads_loses_lines_and_holds_up_nobody() {
     let log = DecisionLog::start(LogFormat::Json, Stuck).unwrap();
     let record = record("web", Vec::new());
     assert!((0..20_000).any(|_| !log.write(&record)));
+}
+
+#[test]
+fn the_series_of_a_trust_root_that_is_gone_are_gone_and_no_others() {
+    let metrics = Metrics::new([]);
+    let trust = |version, refreshed| TrustSample { version, keys: (2, 1), roots: (0, 1), refreshed };
+    metrics.set_trust(&trust(3, vec![("old", Some(10)), ("new", Some(20)), ("never", None)]));
+    for root in ["old", "new", "never"] {
+        metrics.trust_root_refreshed(root, "refused");
+    }
+    let text = metrics.encode();
+    assert!(text.contains("tidewaiter_trust{kind=\"key\",state=\"failing\"} 1"), "{text}");
+    assert!(text.contains("tidewaiter_trust_changes_total 3"), "{text}");
+    assert!(text.contains("tidewaiter_trust_root_refreshed_timestamp_seconds{root=\"old\"} 10"), "{text}");
+    assert!(!text.contains("seconds{root=\"never\"}"), "{text}");
+    metrics.set_trust(&trust(3, vec![("new", Some(20))]));
+    let text = metrics.encode();
+    assert!(!text.contains("\"old\"") && !text.contains("\"never\""), "{text}");
+    assert!(
+        text.contains("tidewaiter_trust_root_refreshes_total{outcome=\"refused\",root=\"new\"} 1"),
+        "{text}"
+    );
+    assert!(text.contains("tidewaiter_trust_changes_total 3"), "{text}");
 }

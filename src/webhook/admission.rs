@@ -17,7 +17,7 @@ use super::{
 use crate::{
     decision::{Decision, Refusal, denial, printable, warnings},
     review::{ImageSlot, Question, ReviewedObject, Reviewer, Stage},
-    workload::{Document, ExtractError, Patch, Pin, UnsupportedType, Workload, WorkloadKind},
+    workload::{Document, ExtractError, Patch, Pin, UnsupportedType, Workload, WorkloadKind, cut},
 };
 
 /// How many reviews may wait for somebody outside at once. Beyond that the answer is an immediate no:
@@ -30,6 +30,9 @@ const LONGEST_MARGIN: Duration = Duration::from_secs(1);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// About how many bytes an audit annotation takes up at most.
 const ANNOTATION_LIMIT: usize = 1024;
+/// The most bytes of a kind, a namespace or a name that are kept: the longest that Kubernetes takes. A caller
+/// that is no API server may send more, and each is in a line of the decision log.
+const NAME_LIMIT: usize = 253;
 
 /// Answers AdmissionReviews. One for the whole process, shared by all its threads.
 pub struct Admission {
@@ -52,10 +55,28 @@ enum Unjudged {
     Type(#[from] UnsupportedType),
 }
 
+impl Unjudged {
+    /// The stable name of the trouble, for the denial, the audit log and the decision log.
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Extract(error) => error.reason(),
+            Self::Panicked => "InternalFault",
+            Self::Overloaded => "Overloaded",
+            Self::Type(error) => error.reason(),
+        }
+    }
+}
+
 impl Admission {
     /// Reviews that must wait do so on `runtime`, which must have its timer enabled.
     pub fn new(reviewer: Arc<Reviewer>, reporter: Arc<dyn Reporter>, runtime: Handle) -> Self {
         Self { reviewer, reporter, runtime, waiting: Arc::new(Semaphore::new(WAITING_LIMIT)) }
+    }
+
+    /// The same, with room for no more than so many reviews that wait.
+    #[cfg(test)]
+    pub(super) fn with_room_for(self, reviews: usize) -> Self {
+        Self { waiting: Arc::new(Semaphore::new(reviews)), ..self }
     }
 
     /// When a review that came at `now` must be answered, by what its caller says about its patience.
@@ -170,8 +191,8 @@ impl Admission {
     ) -> Vec<u8> {
         let (id, head) = (decision_id(), &review.head);
         let name = match (&*head.name, workload.name(), workload.generate_name()) {
-            ("", "", generated) => format!("{generated}*"),
-            ("", name, _) | (name, ..) => name.to_owned(),
+            ("", "", generated) => format!("{}*", cut(generated.into(), NAME_LIMIT - 1)),
+            ("", name, _) | (name, ..) => cut(name.into(), NAME_LIMIT).into_owned(),
         };
         let warnings = warnings(decision);
         self.tell(review, &id, &name, decision, warnings.len(), None);
@@ -204,16 +225,19 @@ impl Admission {
 
     fn finish_unjudged(&self, review: &Review, trouble: &Unjudged) -> Vec<u8> {
         let (id, head) = (decision_id(), &review.head);
-        let trouble = printable(&trouble.to_string(), 600);
+        let reason = trouble.reason();
+        let trouble = format!("{reason}: {}", printable(&trouble.to_string(), 600));
+        // No longer than any other denial: 1 KiB.
         let message = format!(
             "{} {}/{} refused unjudged (decision {id}): {trouble}",
             printable(&head.kind, 63),
             printable(&head.namespace, 63),
-            printable(&head.name, 253),
+            printable(&head.name, 63),
         );
         self.tell(review, &id, &head.name, &Decision::default(), 0, Some(&trouble));
+        let failed = format!("Deny none Object {reason} -");
         AdmissionResponse::denied(&head.uid, message)
-            .with_audit_annotations(vec![("decision-id", id)])
+            .with_audit_annotations(vec![("decision-id", id), ("failed-checks", failed)])
             .to_json()
     }
 
@@ -267,12 +291,13 @@ struct Head {
 
 impl Head {
     fn of<O>(request: &AdmissionRequest<'_, O>) -> Self {
+        let named = |text: &str| cut(text.into(), NAME_LIMIT).into_owned();
         Self {
             uid: request.uid.to_string(),
             operation: request.operation,
-            kind: request.kind.kind.to_string(),
-            namespace: request.namespace.to_string(),
-            name: request.name.to_string(),
+            kind: named(&request.kind.kind),
+            namespace: named(&request.namespace),
+            name: named(&request.name),
             user: request.username.to_string(),
             dry_run: request.dry_run,
         }
@@ -319,7 +344,7 @@ fn annotations(id: String, decision: &Decision) -> Vec<(&'static str, String)> {
     annotations
 }
 
-/// `action policy check reason image` for each failed check, with semicolons between.
+/// `action policy check reason image` for each failed check, with semicolons between; `-` stands for no image.
 fn failures(decision: &Decision) -> String {
     let (mut text, mut left_out) = (String::new(), 0);
     for image in &decision.images {

@@ -12,11 +12,11 @@ use futures::StreamExt as _;
 
 use super::{
     Admission,
-    envelope::{EnvelopeError, TimeoutError, parse_timeout},
+    envelope::{AdmissionResponse, EnvelopeError, TimeoutError, parse_timeout},
     policies,
     report::{Rejection, Reporter},
 };
-use crate::review::Stage;
+use crate::review::{Stage, ports::TrustRootCheck};
 
 /// The largest body that is read. The API server's own limit for an object is 3 MiB, and a review may
 /// hold two.
@@ -24,16 +24,18 @@ const BODY_LIMIT: usize = 8 << 20;
 /// The largest first guess at how much room a body needs, whatever its header says.
 const FIRST_ROOM: usize = 64 << 10;
 
-/// Puts the webhook's paths into an application: `/mutate`, `/validate` and `/validate-policy`.
+/// Puts the webhook's paths into an application: `/mutate`, `/validate` and `/validate-policy`, which looks
+/// at trust roots with `check`.
 pub fn configure(
     admission: Arc<Admission>,
     reporter: Arc<dyn Reporter>,
+    check: Arc<dyn TrustRootCheck>,
 ) -> impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static {
     move |app| {
         let at = |path: &str, task: Task| post(path, task, &admission, &reporter);
         app.service(at("/mutate", Task::Review(Stage::Mutate)))
             .service(at("/validate", Task::Review(Stage::Validate)))
-            .service(at("/validate-policy", Task::Policy));
+            .service(at("/validate-policy", Task::Policy(check.clone())));
         let reporter = reporter.clone();
         app.default_service(web::to(move || {
             let reporter = reporter.clone();
@@ -42,18 +44,18 @@ pub fn configure(
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Task {
     Review(Stage),
-    Policy,
+    Policy(Arc<dyn TrustRootCheck>),
 }
 
 fn post(path: &str, task: Task, admission: &Arc<Admission>, reporter: &Arc<dyn Reporter>) -> Resource {
     let (admission, ours) = (admission.clone(), reporter.clone());
     let handle = move |request: HttpRequest, payload: web::Payload| {
-        let (admission, reporter) = (admission.clone(), ours.clone());
+        let (task, admission, reporter) = (task.clone(), admission.clone(), ours.clone());
         async move {
-            match handle(task, &admission, &request, payload).await {
+            match handle(&task, &admission, &request, payload).await {
                 Ok(body) => HttpResponse::Ok().content_type(mime::APPLICATION_JSON).body(body),
                 Err(trouble) => trouble.answer(&*reporter),
             }
@@ -67,7 +69,7 @@ fn post(path: &str, task: Task, admission: &Arc<Admission>, reporter: &Arc<dyn R
 }
 
 async fn handle(
-    task: Task,
+    task: &Task,
     admission: &Arc<Admission>,
     request: &HttpRequest,
     payload: web::Payload,
@@ -81,8 +83,8 @@ async fn handle(
     let read = tokio::time::timeout_at(deadline.into(), read(request, payload));
     let body = read.await.map_err(|_| Trouble::Slow)??;
     Ok(match task {
-        Task::Review(stage) => admission.answer(stage, body, Instant::now(), deadline).await?,
-        Task::Policy => policies::answer(&body)?,
+        Task::Review(stage) => admission.answer(*stage, body, Instant::now(), deadline).await?,
+        Task::Policy(check) => policies::answer(&body, &**check)?,
     })
 }
 
@@ -110,7 +112,7 @@ fn is_json(content_type: &[u8]) -> bool {
     essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
 }
 
-/// Why a request gets no AdmissionReview back.
+/// Why a request is no review that is judged.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
     #[error(transparent)]
@@ -145,6 +147,13 @@ impl Trouble {
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, Rejection::TooLarge),
         };
         reporter.rejected(rejection);
+        if let Self::Envelope(error) = self
+            && let Some(uid) = error.uid()
+        {
+            // Somebody waits for the answer to this review: a denial whatever its webhook's failurePolicy is.
+            let denial = AdmissionResponse::denied(uid, error.to_string()).to_json();
+            return HttpResponse::Ok().content_type(mime::APPLICATION_JSON).body(denial);
+        }
         let mut answer = HttpResponse::build(status);
         if matches!(self, Self::Method) {
             answer.insert_header((header::ALLOW, "POST"));

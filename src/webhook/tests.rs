@@ -83,9 +83,14 @@ impl PullSecrets for World {
         &'a self,
         _: &'a str,
         _: &'a str,
-        _: &'a [&'a str],
+        secrets: &'a [&'a str],
     ) -> BoxFuture<'a, Result<Arc<Keyring>, LookupError>> {
-        ready(Ok(Arc::default())).boxed()
+        async move {
+            tokio::task::yield_now().await;
+            assert!(!secrets.contains(&"panics-later"), "on purpose");
+            Ok(Arc::default())
+        }
+        .boxed()
     }
 }
 
@@ -110,8 +115,9 @@ impl Told {
         self.lines.lock().unwrap().push(line);
     }
 
-    fn lines(&self) -> Vec<String> {
-        self.lines.lock().unwrap().clone()
+    /// What was told since the last time.
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.lines.lock().unwrap())
     }
 }
 
@@ -151,6 +157,14 @@ impl Sent {
 }
 
 async fn send(request: test::TestRequest) -> Sent {
+    send_all([request], WAITING).await.pop().unwrap()
+}
+
+/// How many reviews may wait where a test does not care.
+const WAITING: usize = 16;
+
+/// Sends one request after the other to the same webhook, in which so many reviews may wait.
+async fn send_all(requests: impl IntoIterator<Item = test::TestRequest>, waiting: usize) -> Vec<Sent> {
     let policy = json!({
         "apiVersion": "tidewaiter.dev/v1alpha1",
         "kind": "ClusterImageAdmissionPolicy",
@@ -172,12 +186,18 @@ async fn send(request: test::TestRequest) -> Sent {
     };
     let told = Arc::new(Told::default());
     let reviewer = Arc::new(Reviewer::new(ports, ReviewSettings::default(), Handle::current()));
-    let admission = Arc::new(Admission::new(reviewer, told.clone(), Handle::current()));
-    let app = test::init_service(App::new().configure(routes::configure(admission, told.clone()))).await;
-    let answer = test::call_service(&app, request.to_request()).await;
-    let status = answer.status();
-    let body = String::from_utf8(test::read_body(answer).await.to_vec()).unwrap();
-    Sent { status, body, told: told.lines() }
+    let admission = Admission::new(reviewer, told.clone(), Handle::current()).with_room_for(waiting);
+    let check = Arc::new(crate::trust::RootCheck);
+    let configure = routes::configure(Arc::new(admission), told.clone(), check);
+    let app = test::init_service(App::new().configure(configure)).await;
+    let mut all = Vec::new();
+    for request in requests {
+        let answer = test::call_service(&app, request.to_request()).await;
+        let status = answer.status();
+        let body = String::from_utf8(test::read_body(answer).await.to_vec()).unwrap();
+        all.push(Sent { status, body, told: told.take() });
+    }
+    all
 }
 
 fn pod(image: &str) -> Value {
@@ -265,38 +285,110 @@ async fn an_answer_comes_before_the_deadline_of_the_query() {
 }
 
 #[rstest]
-#[case::while_nobody_waits(json!({"imagePullSecrets": [{"name": "panics"}], "containers": [{"name": "a", "image": "registry.example.com/a:1"}]}))]
-#[case::in_a_task(json!({"containers": [{"name": "a", "image": "registry.example.com/a:panics"}]}))]
+#[case::while_nobody_waits("panics", "registry.example.com/a:1", "InternalFault", true)]
+#[case::while_it_waits("panics-later", "registry.example.com/a:1", "InternalFault", true)]
+#[case::in_a_look_up_that_reviews_share(
+    "none",
+    "registry.example.com/a:panics",
+    "RegistryUnreachable",
+    false
+)]
 #[actix_web::test]
-async fn a_panic_denies_its_own_review_and_the_next_one_is_answered(#[case] spec: Value) {
-    let mut object = pod("registry.example.com/a:1");
-    object["spec"] = spec;
-    let sent = send(post("/mutate", &review(&object))).await;
-    assert_eq!((&sent.response()["uid"], &sent.response()["allowed"]), (&json!("705ab4f5"), &json!(false)));
-    let next = send(post("/mutate", &review(&pod("registry.example.com/a:1")))).await;
+async fn a_panic_denies_its_own_review_and_the_same_webhook_answers_the_next(
+    #[case] secret: &str,
+    #[case] image: &str,
+    #[case] reason: &str,
+    #[case] counted: bool,
+) {
+    let mut object = pod(image);
+    object["spec"]["imagePullSecrets"] = json!([{"name": secret}]);
+    let next = pod("registry.example.com/a:1");
+    // As often as there is room to wait, and once more: a panic takes no room with it.
+    let mut requests = vec![object; WAITING + 1];
+    requests.push(next);
+    let mut all = send_all(requests.iter().map(|object| post("/mutate", &review(object))), WAITING).await;
+    let next = all.pop().unwrap();
+    for sent in all {
+        let response = sent.response();
+        assert_eq!((&response["uid"], &response["allowed"]), (&json!("705ab4f5"), &json!(false)));
+        assert!(response["status"]["message"].as_str().unwrap().contains(reason), "{response}");
+        assert_eq!(sent.told.contains(&"panicked".to_owned()), counted, "{:?}", sent.told);
+        assert_eq!(sent.told.iter().filter(|line| line.contains("allowed=false")).count(), 1);
+    }
     assert_eq!(next.response()["allowed"], true);
+    assert!(next.response()["patch"].is_string());
+}
+
+#[actix_web::test]
+async fn where_too_many_wait_the_next_that_must_is_denied_at_once_and_no_other() {
+    let needs = |object: &Value| post("/mutate", &review(object));
+    let open = pod("registry.example.com/shop/web:slow");
+    let pinned = pod(&format!("registry.example.com/shop/web@{}", World::digest()));
+    let began = Instant::now();
+    let sent = send_all([needs(&open), needs(&pinned)], 0).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "nobody waited");
+    let message = sent[0].response()["status"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("Overloaded") && message.contains("try again"), "{message}");
+    assert_eq!(sent[1].response()["allowed"], true);
+}
+
+#[actix_web::test]
+async fn an_operation_that_nobody_knows_is_denied_by_its_uid() {
+    let mut review = review(&pod(&format!("registry.example.com/a:1@{}", World::digest())));
+    review["request"]["operation"] = json!("REPLACE");
+    for path in ["/mutate", "/validate", "/validate-policy"] {
+        let sent = send(post(path, &review)).await;
+        let response = sent.response();
+        assert_eq!((&response["uid"], &response["allowed"]), (&json!("705ab4f5"), &json!(false)));
+        assert!(response["status"]["message"].as_str().unwrap().contains("REPLACE"), "{response}");
+        assert_eq!(sent.told, ["Malformed"]);
+    }
 }
 
 #[rstest]
-#[case::missing_object("/request/object", Value::Null)]
-#[case::no_containers("/request/object/spec/containers", json!([]))]
-#[case::no_image("/request/object/spec/containers/0/image", json!(""))]
-#[case::not_a_string("/request/object/spec/containers/0/image", json!(["registry.example.com/a:1"]))]
-#[case::another_kind("/request/object/kind", json!("Secret"))]
-#[case::unknown_kind("/request/kind/kind", json!("Podlet"))]
-#[case::unknown_resource("/request/resource/resource", json!("podlets"))]
+#[case::missing_object("/request/object", Value::Null, "ObjectMissing")]
+#[case::no_containers("/request/object/spec/containers", json!([]), "NoContainers")]
+#[case::no_image("/request/object/spec/containers/0/image", json!(""), "ImageMissing")]
+#[case::not_a_string("/request/object/spec/containers/0/image", json!(["registry.example.com/a:1"]), "ObjectUnreadable")]
+#[case::another_kind("/request/object/kind", json!("Secret"), "ObjectOfOtherKind")]
+#[case::unknown_kind("/request/kind/kind", json!("Podlet"), "UnsupportedType")]
+#[case::unknown_resource("/request/resource/resource", json!("podlets"), "UnsupportedType")]
 #[actix_web::test]
 async fn what_cannot_be_read_is_denied_by_its_uid(
     #[case] pointer: &str,
     #[case] value: Value,
+    #[case] reason: &str,
     #[values("/mutate", "/validate")] path: &str,
 ) {
     let mut review = review(&pod(&format!("registry.example.com/a:1@{}", World::digest())));
     assert_eq!(send(post(path, &review)).await.response()["allowed"], true);
     *review.pointer_mut(pointer).unwrap() = value;
     let sent = send(post(path, &review)).await;
-    assert_eq!((&sent.response()["uid"], &sent.response()["allowed"]), (&json!("705ab4f5"), &json!(false)));
+    let response = sent.response();
+    assert_eq!((&response["uid"], &response["allowed"]), (&json!("705ab4f5"), &json!(false)));
+    let message = response["status"]["message"].as_str().unwrap();
+    assert!(message.contains(&format!("): {reason}: ")), "{message}");
+    let failed = format!("Deny none Object {reason} -");
+    assert_eq!(response["auditAnnotations"]["failed-checks"], failed);
     assert!(sent.told[0].ends_with("unjudged=true"), "{:?}", sent.told);
+}
+
+/// What a stranger sends instead of an API server must neither fill a denial nor a line of the log.
+#[actix_web::test]
+async fn a_name_of_megabytes_is_cut_and_a_refusal_stays_short() {
+    let long = "\u{202e}".repeat(1 << 18);
+    let mut review = review(&pod("registry.example.com/shop/web"));
+    for field in ["name", "namespace"] {
+        review["request"][field] = json!(long);
+    }
+    let judged = send(post("/validate", &review)).await;
+    review["request"]["kind"]["kind"] = json!(long);
+    review["request"]["resource"]["resource"] = json!(long);
+    for sent in [judged, send(post("/validate", &review)).await] {
+        assert!(sent.told[0].len() < 1024, "{}", sent.told[0].len());
+        let message = sent.response()["status"]["message"].as_str().unwrap().to_owned();
+        assert!(message.len() <= 1024 && !message.contains('\u{202e}'), "{}", message.len());
+    }
 }
 
 #[actix_web::test]
@@ -372,5 +464,29 @@ async fn a_policy_is_stored_only_if_it_compiles(#[case] spec: Value, #[case] com
         review["request"]["operation"] = json!("UPDATE");
         review["request"]["oldObject"] = policy(&spec);
         assert_eq!(send(post("/validate-policy", &review)).await.response()["allowed"], true);
+    }
+}
+
+#[rstest]
+#[case::good(json!({"sigstore": "GitHub"}), None)]
+#[case::two_sources(json!({"sigstore": "GitHub", "file": "a"}), Some("spec: set exactly one of"))]
+#[case::no_trusted_root(json!({"inline": "{}"}), Some("spec.inline: this is no trusted_root.json"))]
+#[case::no_root(json!({"tuf": {"mirror": "https://tuf.example.com", "root": "{}"}}), Some("spec.tuf.root: this is no root.json"))]
+#[actix_web::test]
+async fn a_trust_root_is_stored_only_if_it_works(#[case] spec: Value, #[case] complains_of: Option<&str>) {
+    let root = json!({
+        "apiVersion": "tidewaiter.dev/v1alpha1",
+        "kind": "ImageTrustRoot",
+        "metadata": {"name": "house"},
+        "spec": spec,
+    });
+    let response = send(post("/validate-policy", &review(&root))).await.response();
+    assert_eq!(response["allowed"], complains_of.is_none(), "{response}");
+    if let Some(part) = complains_of {
+        let message = response["status"]["message"].as_str().unwrap();
+        assert!(
+            message.starts_with("the trust root cannot be used: ") && message.contains(part),
+            "{message}"
+        );
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::support::process;
+use crate::support::{process, tuf::new_key};
 
 const WEB: &str = "registry.example.com/shop/web:1.4@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -95,6 +95,50 @@ fn a_folder_of_manifests_is_judged_object_by_object() {
     assert!(error(&output).contains("passed over 1 objects"), "{}", error(&output));
 }
 
+/// One file that cannot be read must not keep quiet about what is wrong in all the others.
+#[test]
+fn what_cannot_be_read_hides_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: &[u8]| fs::write(folder.path().join(name), content).unwrap();
+    write("a.yaml", b"\x7fELF\xff");
+    write("b.yaml", format!("{}\n---\nkind: [\n---\n{}\n", pod(WEB), pod("nginx:1")).as_bytes());
+    write("c.yaml", b"");
+    let output = check(&["-o", "json", "-f", folder.path().to_str().unwrap()], b"");
+    let error = error(&output);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    for place in ["a.yaml: document 1 (line 1)", "b.yaml: document 2 (line ", "c.yaml: document 1 (line 1)"] {
+        assert_eq!(error.matches(place).count(), 1, "{place} in {error}");
+    }
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let allowed: Vec<_> =
+        answer["decisions"].as_array().unwrap().iter().map(|one| one["allowed"].clone()).collect();
+    assert_eq!(allowed, [json!(true), json!(false)]);
+}
+
+#[test]
+fn an_object_inside_a_list_inside_a_list_is_judged() {
+    let list = |items: &Value| json!({"apiVersion": "v1", "kind": "List", "items": [pod(WEB), items]});
+    let lists = list(&list(&pod("nginx:1"))).to_string();
+    let output = check(&["-o", "json", "-f", "-"], lists.as_bytes());
+    assert_eq!(output.status.code(), Some(1), "{}", error(&output));
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["decisions"][2]["source"], "-: document 1 (line 1), items[1].items[1]");
+    assert_eq!(answer["decisions"][2]["allowed"], false);
+}
+
+#[test]
+fn what_cannot_be_judged_is_denied_by_name_and_reason() {
+    let mut object = pod(WEB);
+    object["spec"]["containers"] = json!([]);
+    object["metadata"]["namespace"] = json!("");
+    let output = check(&["-o", "json", "-n", "shop", "-f", "-"], object.to_string().as_bytes());
+    assert_eq!(output.status.code(), Some(1), "{}", error(&output));
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let decision = &answer["decisions"][0];
+    assert_eq!((&decision["namespace"], &decision["name"]), (&json!("shop"), &json!("web")));
+    assert!(decision["message"].as_str().unwrap().starts_with("NoContainers: "), "{decision}");
+}
+
 #[test]
 fn standard_input_is_read_and_named() {
     let output = check(&["-o", "json", "-f", "-"], pod(WEB).to_string().as_bytes());
@@ -113,7 +157,7 @@ fn bomb() -> Vec<u8> {
 #[case::binary(b"\x7fELF\x00\x01\x02\xff\xfe".to_vec(), "UTF-8")]
 #[case::ten_megabytes(vec![b'a'; 10 << 20], "larger than 8388608 bytes")]
 #[case::alias_bomb(bomb(), "larger than is read once its aliases are followed")]
-#[case::deep(format!("a: {}{}", "[".repeat(5000), "]".repeat(5000)).into_bytes(), "recursion limit exceeded at line 1")]
+#[case::deep(format!("a: {}{}", "[".repeat(5000), "]".repeat(5000)).into_bytes(), "recursion limit exceeded")]
 #[case::empty(Vec::new(), "the file is empty")]
 #[case::old_version(json!({"apiVersion": "extensions/v1beta1", "kind": "Deployment", "metadata": {"name": "web"}}).to_string().into_bytes(), "apps/v1")]
 #[case::second_document(format!("{}\n---\nkind: Pod\n", pod(WEB)).into_bytes(), "document 2 (line 2)")]
@@ -125,7 +169,8 @@ fn bad_input_is_named_by_file_and_place(#[case] content: Vec<u8>, #[case] says: 
     let output = check(&["-f", path.to_str().unwrap()], b"");
     let error = error(&output);
     assert_eq!(output.status.code(), Some(2), "{error}");
-    assert!(error.contains("bad.yaml") && error.contains(says) && error.len() < 2000, "{error}");
+    assert!(error.contains("bad.yaml: document ") && error.contains(" (line "), "{error}");
+    assert!(error.contains(says) && error.len() < 2000, "{error}");
     assert!(!error.contains("panicked"), "{error}");
 }
 
@@ -170,6 +215,7 @@ fn a_policy_that_does_not_compile_ends_the_check(#[case] spec: &str, #[case] fie
 #[case::range("clusterRanges: [10.0.0.0/64]", "clusterRanges[0]")]
 #[case::cache("tagCacheSeconds: 86400", "tagCacheSeconds")]
 #[case::kind("digestPinning: Sometimes", "digestPinning")]
+#[case::namespace("trustNamespaces: [security, Team_A]", "trustNamespaces[1]: \"Team_A\"")]
 fn a_setting_that_cannot_work_is_named(#[case] settings: &str, #[case] field: &str) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("settings.yaml");
@@ -178,6 +224,72 @@ fn a_setting_that_cannot_work_is_named(#[case] settings: &str, #[case] field: &s
     let error = error(&output);
     assert_eq!(output.status.code(), Some(2), "{error}");
     assert!(error.contains(field), "{error}");
+}
+
+/// A policy about no image that is checked here, which needs a key and a trust root.
+const TRUSTING: &str = "
+apiVersion: tidewaiter.dev/v1alpha1
+kind: ClusterImageAdmissionPolicy
+metadata: {name: signed}
+spec:
+  match: {images: [registry.example.com/elsewhere/**]}
+  signatures:
+    authorities:
+      - name: release
+        key: {secretRef: {namespace: security, name: keys}, trustRootRef: {name: house}}
+";
+const ROOT: &str = "
+apiVersion: tidewaiter.dev/v1alpha1
+kind: ImageTrustRoot
+metadata: {name: house}
+spec: {sigstore: GitHub}
+";
+
+/// What `check` says of keys and trust roots, with these documents beside the policy and these settings.
+fn trust(documents: &str, settings: &str) -> (Option<i32>, Vec<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let (policy, config) = (folder.path().join("policy.yaml"), folder.path().join("settings.yaml"));
+    fs::write(&policy, format!("{TRUSTING}---{documents}")).unwrap();
+    fs::write(&config, settings).unwrap();
+    let arguments = ["--policies", policy.to_str().unwrap(), "--config", config.to_str().unwrap(), WEB];
+    let output = check(&arguments, b"");
+    let said = error(&output).replace(folder.path().to_str().unwrap(), "");
+    let mut lines: Vec<_> = said.lines().map(str::to_owned).collect();
+    lines.sort();
+    (output.status.code(), lines)
+}
+
+#[test]
+fn keys_and_trust_roots_are_read_from_the_files_of_policies() {
+    let pem = new_key().replace('\n', "\n    ");
+    let secret = format!(
+        "\napiVersion: v1\nkind: Secret\nmetadata: {{name: keys, namespace: security}}\nstringData:\n  cosign.pub: |\n    {pem}\n"
+    );
+    let all = format!("{ROOT}---{secret}");
+    assert_eq!(trust(&all, "workloads: Deny"), (Some(0), vec![]));
+    assert_eq!(trust(&all, "trustNamespaces: [security]"), (Some(0), vec![]));
+    assert_eq!(
+        trust(&all, "trustNamespaces: [tidewaiter]").1,
+        [
+            "warning: Secret security/keys key cosign.pub lies where Tidewaiter may not read: the setting trustNamespaces lists where it may: whatever needs it fails"
+        ]
+    );
+    assert_eq!(
+        trust(&secret, "workloads: Deny").1,
+        ["warning: ImageTrustRoot/house does not exist: whatever needs it fails"]
+    );
+    assert_eq!(
+        trust(ROOT, "workloads: Deny").1,
+        ["warning: Secret security/keys key cosign.pub does not exist: whatever needs it fails"]
+    );
+}
+
+#[test]
+fn a_trust_root_that_would_not_work_is_an_error_with_its_place() {
+    let (code, lines) = trust(&ROOT.replace("sigstore: GitHub", "inline: '{}'"), "workloads: Deny");
+    assert_eq!(code, Some(2));
+    let wanted = "error: /policy.yaml: document 2 (line 11): ImageTrustRoot/house: spec.inline: this is no trusted_root.json";
+    assert!(lines[0].starts_with(wanted), "{lines:?}");
 }
 
 #[test]
@@ -195,6 +307,9 @@ fn namespaces_lend_their_labels() {
     assert_eq!(output.status.code(), Some(1), "{}", error(&output));
     let without = manifests.replace("production", "test");
     assert_eq!(check(&with, without.as_bytes()).status.code(), Some(0));
+    let unreadable = check(&with, manifests.replace("\"production\"", "7").as_bytes());
+    assert_eq!(unreadable.status.code(), Some(2), "labels that are none are no labels that do not match");
+    assert!(error(&unreadable).contains("document 1 (line 1): metadata.labels"), "{}", error(&unreadable));
 }
 
 #[rstest]

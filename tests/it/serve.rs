@@ -7,11 +7,15 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::support::{
     certs::{Authority, Issued},
+    hostile::{Act, Hostile},
     process::{self, Guarded},
 };
 
@@ -27,6 +31,14 @@ struct Serving {
 impl Serving {
     /// With the gallery's house rules in force, and `delay` seconds between SIGTERM and the end.
     fn start(delay: &str) -> Self {
+        Self::start_with(
+            delay,
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/house-rules.yaml"),
+            None,
+        )
+    }
+
+    fn start_with(delay: &str, policies: &Path, settings: Option<&Path>) -> Self {
         let authority = Authority::new("the authority of the webhook");
         let directory = process::directory("serve").unwrap();
         write(&directory, &authority.server(&["127.0.0.1"]));
@@ -39,8 +51,10 @@ impl Serving {
             "127.0.0.1:0",
             "--without-cluster",
         ]);
-        command.args(["--shutdown-delay", delay, "--policies"]);
-        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/house-rules.yaml"));
+        command.args(["--shutdown-delay", delay, "--policies"]).arg(policies);
+        if let Some(settings) = settings {
+            command.arg("--config").arg(settings);
+        }
         command
             .arg("--tls-cert")
             .arg(directory.join("tls.crt"))
@@ -100,6 +114,20 @@ fn write(directory: &Path, issued: &Issued) {
 
 fn der(issued: &Issued) -> Vec<u8> {
     CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap().to_vec()
+}
+
+fn review(image: &str) -> Value {
+    json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {
+            "uid": "1", "operation": "CREATE", "namespace": "default", "name": "web",
+            "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "userInfo": {"username": "alice"},
+            "object": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"},
+                "spec": {"containers": [{"name": "web", "image": image}]}},
+        },
+    })
 }
 
 fn client(serving: &Serving) -> reqwest::Client {
@@ -174,17 +202,7 @@ async fn the_end_is_announced_and_reviews_are_answered_until_then() {
         })
         .await;
     let url = format!("https://{}/validate?timeout=5s", serving.reviews);
-    let review = json!({
-        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
-        "request": {
-            "uid": "1", "operation": "CREATE", "namespace": "default", "name": "web",
-            "kind": {"group": "", "version": "v1", "kind": "Pod"},
-            "resource": {"group": "", "version": "v1", "resource": "pods"},
-            "userInfo": {"username": "alice"},
-            "object": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"},
-                "spec": {"containers": [{"name": "web", "image": "nginx:1.27"}]}},
-        },
-    });
+    let review = review("nginx:1.27");
     let request =
         client(&serving).post(&url).header("content-type", "application/json").body(review.to_string());
     let answer: Value =
@@ -196,6 +214,56 @@ async fn the_end_is_announced_and_reviews_are_answered_until_then() {
         "{}",
         serving.program.log()
     );
+}
+
+#[tokio::test]
+async fn a_review_under_way_is_answered_before_the_end() {
+    let registry = Hostile::start(|_| Act::Silence).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (policy, settings) = (folder.path().join("policy.yaml"), folder.path().join("settings.yaml"));
+    let rules = json!({
+        "apiVersion": "tidewaiter.dev/v1alpha1", "kind": "ClusterImageAdmissionPolicy",
+        "metadata": {"name": "anywhere"}, "spec": {"registries": {"allow": ["**"]}},
+    });
+    let listed =
+        json!({"registries": [{"host": registry.host(), "plainHttp": true, "allowPrivateAddresses": true}]});
+    fs::write(&policy, rules.to_string()).unwrap();
+    fs::write(&settings, listed.to_string()).unwrap();
+    let mut serving = Serving::start_with("0", &policy, Some(&settings));
+    let request = client(&serving)
+        .post(format!("https://{}/validate?timeout=4s", serving.reviews))
+        .header("content-type", "application/json")
+        .body(review(&format!("{}/shop/web:1", registry.host())).to_string());
+    let asking = tokio::spawn(request.send());
+    serving.until("the registry is asked", async || !registry.received().is_empty()).await;
+    serving.program.signal("TERM");
+    let answer = asking.await.unwrap().unwrap();
+    assert_eq!(answer.status(), 200);
+    let answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+    let message = answer["response"]["status"]["message"].as_str().unwrap();
+    assert!(message.contains("RegistryTimedOut"), "{message}");
+    assert_eq!(
+        serving.program.wait(PATIENCE).and_then(|status| status.code()),
+        Some(0),
+        "{}",
+        serving.program.log()
+    );
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let serving = Serving::start("0");
+    let mut connection = serving.connect().await;
+    let head = "POST /validate?timeout=1s HTTP/1.1\r\nhost: webhook\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+    connection.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    tokio::time::timeout(PATIENCE, connection.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 408");
+    serving
+        .until("it is counted", async || {
+            serving.health("/metrics").await.1.contains("rejected_requests_total{reason=\"slow\"} 1")
+        })
+        .await;
 }
 
 #[tokio::test]

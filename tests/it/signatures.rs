@@ -9,6 +9,7 @@ use std::{
     process::Command,
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::Value;
 use tidewaiter::{
     evidence::{Candidate, Claim, Material, Rejection, Signer, Verified},
@@ -335,4 +336,42 @@ fn example(name: &str) -> PathBuf {
     let path = tidewaiter.with_file_name("examples").join(name);
     assert!(path.is_file(), "{} is not built: run `cargo build --examples`", path.display());
     path
+}
+
+/// GitHub's own instance shows its certificates to no transparency log, and a timestamp says when something was
+/// signed. The bundle lies in the sources of the crate that this program is built from.
+#[test]
+fn what_github_signs_itself_holds_by_its_root_alone_and_names_no_issuer() {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--offline", "--locked"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let crate_of = |package: &&Value| package["name"] == "sigstore-verify";
+    let package = metadata["packages"].as_array().unwrap().iter().find(crate_of).unwrap();
+    let manifest = Path::new(package["manifest_path"].as_str().unwrap());
+    let path = manifest.with_file_name("test_data/bundles/github-private-attestation.sigstore.json");
+    let bundle = fs::read_to_string(path).unwrap();
+    let document: Value = serde_json::from_str(&bundle).unwrap();
+    let payload = BASE64_STANDARD.decode(document["dsseEnvelope"]["payload"].as_str().unwrap()).unwrap();
+    let statement: Value = serde_json::from_slice(&payload).unwrap();
+    let subject = statement["subject"][1]["digest"]["sha256"].as_str().unwrap();
+    let image: Digest = format!("sha256:{subject}").parse().unwrap();
+    let candidate =
+        Candidate { place: Digest::sha256(bundle.as_bytes()), material: Material::Bundle(bundle.into()) };
+    let verify = |root: &TrustRoot, log| verify_with_certificate(&candidate, &image, log, root);
+    // All of it holds. Only, it is GitHub itself that speaks here, and nobody vouched for it to a certificate
+    // authority: there is no issuer that a policy could name.
+    assert_eq!(verify(&TrustRoot::github(), TransparencyLog::Ignored), Err(Rejection::NoIdentity));
+    assert_eq!(verify(&TrustRoot::github(), TransparencyLog::Required), Err(Rejection::NotLogged));
+    let other = verify(&TrustRoot::public_good(), TransparencyLog::Ignored);
+    assert!(matches!(other, Err(Rejection::Untrusted(_))), "{other:?}");
+    let another = verify_with_certificate(
+        &candidate,
+        &Digest::sha256(b"another"),
+        TransparencyLog::Ignored,
+        &TrustRoot::github(),
+    );
+    assert!(matches!(another, Err(Rejection::OtherImage { .. })), "{another:?}");
 }

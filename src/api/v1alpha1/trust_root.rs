@@ -34,7 +34,7 @@ pub struct ImageTrustRootSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 524288))]
     pub inline: Option<String>,
-    /// A ConfigMap that holds a `trusted_root.json`. What is new there counts from the next review on.
+    /// A ConfigMap that holds a `trusted_root.json`. What is new there counts within a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<ConfigMapKeyRef>,
     /// The name of a `trusted_root.json` in the directory that the setting `trustDirectory` names.
@@ -76,18 +76,18 @@ pub struct ConfigMapKeyRef {
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TufMirror {
-    /// Its address: `https://`, or `http://` on a host that the settings list as such.
+    /// Its address: `https://`, or `http://` on a host that the settings list with `plainHttp`. It holds
+    /// `timestamp.json`, and below it `targets/`.
     #[schemars(length(min = 1, max = 512), pattern(r"^https?://.+"))]
     pub mirror: String,
-    /// The content of a `root.json` to begin with, got by a way that you trust. Absent: that of Sigstore's
-    /// public-good instance, as this version of Tidewaiter knows it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 65536))]
-    pub root: Option<String>,
+    /// The content of a `root.json` of it to begin with, got by a way that you trust: whoever signs by its
+    /// keys says what Tidewaiter trusts. It may be older than the repository's newest.
+    #[schemars(length(min = 1, max = 131072))]
+    pub root: String,
     /// How often it is asked, in seconds: 60 to 604800. Absent: 86400, a day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 60, max = 604_800))]
-    pub refresh_seconds: Option<u32>,
+    pub refresh_seconds: Option<i32>,
 }
 
 /// What became of a trust root.
@@ -100,7 +100,7 @@ pub struct ImageTrustRootStatus {
     /// Where it comes from: `PublicGood`, `GitHub`, `Inline`, `ConfigMap`, `File` or `TUF`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// When its content was last fetched or read.
+    /// When its TUF repository last vouched for it. Absent for other sources.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refreshed: Option<Time>,
     /// The SHA-256 digest of the `trusted_root.json` in use.
@@ -108,5 +108,6 @@ pub struct ImageTrustRootStatus {
     pub digest: Option<String>,
     /// `Ready`: whether it can be used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
     pub conditions: Vec<Condition>,
 }

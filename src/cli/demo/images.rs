@@ -18,7 +18,14 @@ const TEST_RESULT: &str = "https://in-toto.io/attestation/test-result/v0.1";
 pub fn content(ours: &Publisher, auditors: &Publisher) -> anyhow::Result<Content> {
     let stranger = Publisher::new()?;
     let mut content = Content::default();
-    for image in ["shop/web:1.4", "shop/web:1.5-dev", "shop/web:latest"] {
+    let unsigned = [
+        "shop/web:1.4",
+        "shop/web:1.5-dev",
+        "shop/web:latest",
+        "shop/signed:2.0-unsigned",
+        "shop/workflow:0.9",
+    ];
+    for image in unsigned {
         content.image(image);
     }
     let mut signed = |image: &str, by: &[&Publisher]| -> anyhow::Result<()> {
@@ -31,6 +38,7 @@ pub fn content(ours: &Publisher, auditors: &Publisher) -> anyhow::Result<Content
     signed("shop/signed:2.0", &[ours])?;
     signed("shop/signed:2.0-audited", &[ours, auditors])?;
     signed("shop/signed:2.0-stranger", &[&stranger])?;
+    signed("shop/workflow:1.0-key", &[ours])?;
 
     let attested = [
         (
@@ -44,6 +52,7 @@ pub fn content(ours: &Publisher, auditors: &Publisher) -> anyhow::Result<Content
             provenance("https://laptop.example.com", "https://git.example.com/acme/shop"),
         ),
         ("shop/built:3.0", SPDX, bill_of_materials("MIT")),
+        ("shop/signed:2.0-attested", SPDX, bill_of_materials("MIT")),
         (
             "shop/built:3.0-agpl",
             SLSA,
@@ -60,8 +69,10 @@ pub fn content(ours: &Publisher, auditors: &Publisher) -> anyhow::Result<Content
         content.attach(image, ours.attest(&digest, predicate_type, &predicate)?);
     }
 
-    content.manifest("shop/workflow:1.0", WORKFLOW_MANIFEST.to_vec());
-    content.attach("shop/workflow:1.0", WORKFLOW_BUNDLE.to_vec());
+    for image in ["shop/workflow:1.0", "shop/signed:2.0-workflow"] {
+        content.manifest(image, WORKFLOW_MANIFEST.to_vec());
+        content.attach(image, WORKFLOW_BUNDLE.to_vec());
+    }
     Ok(content)
 }
 

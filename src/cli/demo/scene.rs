@@ -35,12 +35,12 @@ pub struct Setting {
 }
 
 impl Scene {
-    /// `secret` is what the Secret `security/release-keys` holds: keys in PEM.
+    /// `secret` is what the Secret `tidewaiter/release-keys` holds: keys in PEM.
     pub fn new(secret: impl IntoIterator<Item = (&'static str, String)>) -> anyhow::Result<Self> {
         let mut keys = HashMap::new();
         for (key, pem) in secret {
             let place =
-                ObjectKey { namespace: "security".into(), name: "release-keys".into(), key: key.into() };
+                ObjectKey { namespace: "tidewaiter".into(), name: "release-keys".into(), key: key.into() };
             keys.insert(KeyRef::Secret(place), Ok(PublicKey::from_pem(&pem)?));
         }
         let trusted = ArcSwap::from_pointee(Trusted::new(1, keys.clone(), HashMap::new()));

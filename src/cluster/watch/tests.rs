@@ -30,6 +30,7 @@ impl Listener {
         let subject = Subject {
             resource: "configmaps",
             install: "install them",
+            fields: None,
             standing: standing.clone(),
             part: 0,
             contact: contact.clone(),

@@ -130,3 +130,22 @@ fn what_a_denial_says_does_not_tell_missing_from_forbidden() {
         }
     }
 }
+
+/// Where what no policy is about is refused, a team that may write policies for its namespace must not get
+/// around that by one that demands nothing to speak of.
+#[test]
+fn a_teams_own_policy_does_not_lift_what_is_settled_for_images_without_one() {
+    let lenient = read(&json!({
+        "apiVersion": "tidewaiter.dev/v1alpha1", "kind": "ImageAdmissionPolicy",
+        "metadata": {"name": "anything-goes", "namespace": "team-a"},
+        "spec": {"action": "Audit", "registries": {"allow": ["**"]}},
+    }));
+    assert_eq!(lenient.compile_error(), None);
+    let mut scene = Scene::default();
+    scene.settings.unmatched = Unmatched::Deny;
+    for policies in [&[][..], std::slice::from_ref(&lenient)] {
+        assert!(!scene.decide(policies, "evil.example/x:1").allowed(), "{policies:?}");
+    }
+    let clusters = policy(json!({"registries": {"allow": ["evil.example/x"]}}));
+    assert!(scene.decide(&[lenient, clusters], "evil.example/x:1").allowed());
+}

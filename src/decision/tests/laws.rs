@@ -234,7 +234,7 @@ fn resolutions() -> Vec<Resolution> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// "No policy is about it" is a default, not a rule: a first policy takes its place.
+    /// "No policy is about it" is a default, not a rule: the cluster's first policy takes its place.
     #[test]
     fn one_more_policy_never_admits_more(
         policies in any_policies(6), more in any_policies(3), scene in any_scene(), image in any_image(),
@@ -243,7 +243,10 @@ proptest! {
         let mut all = policies.clone();
         all.extend(more);
         let after = scene.decide(&all, image);
-        if before.matched() {
+        let by_default = before.results.iter().any(|result| {
+            result.verdict.finding().is_some_and(|finding| finding.reason == Reason::NoPolicyMatches)
+        });
+        if before.matched() && !by_default {
             prop_assert!(before.allowed() || !after.allowed(), "{after:#?}");
             for result in &before.results {
                 let withheld = result.verdict.finding().is_some_and(|finding| {
@@ -252,6 +255,19 @@ proptest! {
                 prop_assert!(withheld || after.results.contains(result), "{result:#?}");
             }
         }
+    }
+
+    /// Teams add to what the cluster demands and lift none of it, what is settled for images without a policy
+    /// included.
+    #[test]
+    fn one_more_policy_of_a_team_never_admits_more(
+        policies in any_policies(4), more in any_policies(6), scene in any_scene(), image in any_image(),
+    ) {
+        let before = scene.decide(&policies, image);
+        let mut all = policies.clone();
+        all.extend(more.into_iter().filter(|policy| policy.id().kind == policy::PolicyKind::Namespaced));
+        let after = scene.decide(&all, image);
+        prop_assert!(before.allowed() || !after.allowed(), "{before:#?} {after:#?}");
     }
 
     #[test]

@@ -146,7 +146,7 @@ fn a_denial_for_want_of_a_policy_says_so() {
     assert_snapshot!(denial(&of_one(image), REFUSAL), @r#"
     Pod team-a/web-7f9c refused by image policy (decision 01J2Q5-4711):
     - image registry.example.com/team/app:1 (sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa) at /spec/containers/0/image
-      check Match: NoPolicyMatches: found no policy that is about this image; wanted at least one; ask whoever writes the policies to cover it
+      check Match: NoPolicyMatches: found no policy that is about this image; wanted a ClusterImageAdmissionPolicy that is; ask whoever writes the policies to cover it
     "#);
 }
 

@@ -153,6 +153,14 @@ fn attestation(
             "a predicate type has 1 to 512 characters, like https://slsa.dev/provenance/v1",
         );
     }
+    for (empty, field) in [
+        (rule.authorities.as_ref().is_some_and(Vec::is_empty), "authorities"),
+        (rule.inline_authorities.as_ref().is_some_and(Vec::is_empty), "inlineAuthorities"),
+    ] {
+        if empty {
+            problems.add(&format!("{path}.{field}"), "[]", "an empty list says nothing: leave the field out");
+        }
+    }
     let mut counted =
         places(rule.authorities.iter().flatten(), &format!("{path}.authorities"), named, problems);
     let inline = rule.inline_authorities.as_deref().unwrap_or_default();
@@ -245,7 +253,11 @@ fn key(id: &PolicyId, rules: &KeyRules, path: &str, problems: &mut Problems) -> 
             .ok()
             .map(KeyRef::Inline),
         (None, Some(secret), None) => {
-            secret_key(id, secret, &format!("{path}.secretRef"), problems).map(KeyRef::Secret)
+            let of = match id.kind {
+                PolicyKind::Cluster => KeyRef::Secret,
+                PolicyKind::Namespaced => KeyRef::TeamSecret,
+            };
+            secret_key(id, secret, &format!("{path}.secretRef"), problems).map(of)
         }
         (None, None, Some(name)) => file(id, name, &format!("{path}.file"), problems).map(KeyRef::File),
         _ => {

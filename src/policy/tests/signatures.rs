@@ -106,7 +106,7 @@ fn a_teams_secret_is_one_of_its_own_namespace() {
     let policy = compile(&namespaced(json!({"signatures": {"authorities": [
         {"name": "release", "key": {"secretRef": {"name": "release", "key": "pub"}}},
     ]}})));
-    let Proof::Key { key: KeyRef::Secret(secret), .. } = &policy.authorities()[0].proof else { panic!() };
+    let Proof::Key { key: KeyRef::TeamSecret(secret), .. } = &policy.authorities()[0].proof else { panic!() };
     assert_eq!(&*secret.namespace, "team-a");
 }
 
@@ -147,6 +147,8 @@ const A: &str = "/spec/signatures/authorities";
 #[case::the_repository_of_an_attestation(
     "/spec/attestations/0/inlineAuthorities/0/signedIdentity", json!({"matchPolicy": "MatchRepository"})
 )]
+#[case::no_names("/spec/attestations/0/authorities", json!([]))]
+#[case::nobody_inline("/spec/attestations/0/inlineAuthorities", json!([]))]
 #[case::no_conditions("/spec/attestations/0/conditions", json!([]))]
 #[case::a_condition_that_is_none("/spec/attestations/0/conditions/0/expression", json!("predicate ="))]
 #[case::a_condition_about_nothing("/spec/attestations/0/conditions/0/expression", json!("predikate.good"))]

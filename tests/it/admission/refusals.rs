@@ -141,7 +141,7 @@ async fn an_image_that_no_policy_is_about_is_admitted_with_a_warning() {
 }
 
 #[tokio::test]
-async fn the_denial_is_found_in_the_decision_log_by_its_id() {
+async fn the_denial_is_found_in_the_decision_log_and_the_audit_log_by_its_id() {
     let Some(cluster) = Cluster::shared().await else { return };
     let namespace = house(cluster, "logged").await;
     let said = cluster.apply(&pod(&namespace, "web", "docker.io/library/nginx:1.27").to_string()).await;
@@ -153,6 +153,18 @@ async fn the_denial_is_found_in_the_decision_log_by_its_id() {
                 line["decision_id"] == id
                     && line["allowed"] == false
                     && line["namespace"] == namespace.as_str()
+            })
+        })
+        .await;
+    let annotation = |event: &Value, key: &str| {
+        event["annotations"][format!("pin.tidewaiter.dev/{key}")].as_str().unwrap_or_default().to_owned()
+    };
+    cluster
+        .until("the API server's audit log has it", async || {
+            let log = cluster.api.audit_log();
+            log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).any(|event| {
+                annotation(&event, "decision-id") == id
+                    && annotation(&event, "failed-checks").contains("Registries RegistryNotAllowed")
             })
         })
         .await;

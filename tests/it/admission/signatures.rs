@@ -6,6 +6,7 @@ use tidewaiter::image::Digest;
 
 use super::{pod, stored};
 use crate::support::{
+    client::{INDEX, MANIFEST, fallback},
     cluster::{Cluster, HOST},
     cosign::{
         Cosign, KeyPair,
@@ -100,6 +101,46 @@ async fn what_cosign_signed_is_pinned_and_nothing_else_is_admitted(#[values(Two,
     assert!(refused.contains("SignatureKeyMismatch"), "{refused}");
 }
 
+/// The key is in a Secret: what is new there counts at the next review, and what is gone does not count.
+#[tokio::test]
+async fn a_key_that_is_rotated_in_its_secret_acts_at_the_next_review() {
+    let Some(scene) = Scene::new("rotated").await else { return };
+    let Scene { cluster, cosign, key: first, namespace, .. } = &scene;
+    let second = cosign.key_pair().await;
+    let store = async |key: &KeyPair| {
+        let pem = std::fs::read_to_string(&key.public).unwrap();
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": namespace, "namespace": "tidewaiter"},
+            "stringData": {"cosign.pub": pem},
+        });
+        let said = cluster.apply(&secret.to_string()).await;
+        assert!(said.success, "{said:?}");
+    };
+    let secret = json!({"namespace": "tidewaiter", "name": namespace});
+    scene
+        .enforce(json!({"signatures": {"authorities": [{"name": "release", "key": {"secretRef": secret}}]}}))
+        .await;
+    let refused = async |reason: &str| {
+        let pod = pod(namespace, "web", &scene.image("1.0")).to_string();
+        cluster.dry_run(&pod).await.stderr.contains(reason)
+    };
+    let (_, name) = scene.push("1.0").await;
+    cosign.sign(Three, first, &name, &[]).await;
+    let place = format!("Secret tidewaiter/{namespace} key cosign.pub does not exist");
+    cluster.until("it says that the Secret is missing", async || refused(&place).await).await;
+
+    store(first).await;
+    assert_eq!(scene.refusal("1.0").await, None);
+    store(&second).await;
+    cluster.until("the old key counts no longer", async || refused("SignatureKeyMismatch").await).await;
+    cosign.sign(Three, &second, &name, &[]).await;
+    cluster.until("the new key counts", async || !refused("refused by image policy").await).await;
+
+    let said = cluster.api.kubectl(&["-n", "tidewaiter", "delete", "secret", namespace]).await;
+    assert!(said.success, "{said:?}");
+    cluster.until("it says that the Secret is gone", async || refused("AuthorityUnusable").await).await;
+}
+
 /// What was signed yesterday under the same tag says nothing of what stands there today.
 #[tokio::test]
 async fn a_signature_of_the_image_before_is_none_of_the_image_now() {
@@ -155,7 +196,9 @@ async fn annotations_and_the_repository_count_where_they_are_signed(#[values(Two
     assert_eq!(scene.refusal("prod").await, None);
     let refused = scene.refusal("dev").await.unwrap();
     assert!(
-        refused.contains("SignatureAnnotationMismatch: found signed with env=dev, where env=prod is wanted"),
+        refused.contains(
+            "SignatureAnnotationMismatch: found a signature with env=dev, where env=prod is wanted"
+        ),
         "{refused}"
     );
 }
@@ -227,6 +270,37 @@ async fn signatures_in_a_repository_of_their_own_are_found_there() {
     let media_type = manifest["mediaType"].as_str().unwrap();
     client.put_manifest(&elsewhere, &tag, media_type, manifest.to_string()).await.unwrap();
     scene.cluster.until("the signature is seen", async || scene.refusal("1.0").await.is_none()).await;
+}
+
+/// As cosign 2 stores them with `--registry-referrers-mode=oci-1-1`: classic layers in a referrer.
+#[tokio::test]
+async fn classic_layers_in_a_referrer_are_found_too() {
+    let Some(scene) = Scene::new("referrer").await else { return };
+    let mut release = scene.authority("release", &scene.key);
+    let elsewhere = format!("{}-referrers", scene.repository);
+    release["source"] = json!({"repository": format!("{HOST}/{elsewhere}")});
+    scene.enforce(json!({"signatures": {"authorities": [release]}})).await;
+    let (digest, name) = scene.push("1.0").await;
+    scene.cosign.sign(Two, &scene.key, &name, &[]).await;
+    let client = scene.cluster.registry.client();
+    let tag = format!("{}.sig", digest.as_str().replace(':', "-"));
+    let (_, mut manifest) = client.manifest(&scene.repository, &tag).await.unwrap().unwrap();
+    for descriptor in manifest["layers"].as_array().unwrap().iter().chain([&manifest["config"]]) {
+        let blob = descriptor["digest"].as_str().unwrap().parse().unwrap();
+        let blob = client.blob(&scene.repository, &blob).await.unwrap();
+        client.put_blob(&elsewhere, "application/octet-stream", blob).await.unwrap();
+    }
+    manifest["artifactType"] = json!("application/vnd.dev.cosign.artifact.sig.v1+json");
+    manifest["subject"] = json!({
+        "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest, "size": 1,
+    });
+    let manifest = manifest.to_string();
+    let (place, size) = (Digest::sha256(manifest.as_bytes()), manifest.len());
+    client.put_manifest(&elsewhere, place.as_str(), MANIFEST, manifest).await.unwrap();
+    let listed = json!({"mediaType": MANIFEST, "digest": place, "size": size});
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [listed]}).to_string();
+    client.put_manifest(&elsewhere, &fallback(&digest), INDEX, index).await.unwrap();
+    assert_eq!(scene.refusal("1.0").await, None);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ const KINDS: [(&str, &str); 2] = [
 ];
 
 /// What the server would store, strictly: as `kubectl create` sends it, with no change to the server.
-async fn offer(
+pub(super) async fn offer(
     server: &ApiServer,
     (kind, path): (&str, &str),
     spec: Option<&Value>,
@@ -38,7 +38,7 @@ async fn offer(
     }
 }
 
-fn spec(yaml: &str) -> Value {
+pub(super) fn spec(yaml: &str) -> Value {
     serde_saphyr::from_str(yaml).unwrap()
 }
 
@@ -174,7 +174,7 @@ fn contains(status: &Status, message: &str) {
     assert!(status.message.contains(message), "expected: {message}\nfound:    {}", status.message);
 }
 
-async fn refused(server: &ApiServer, kind: (&str, &str), spec: Option<&Value>, message: &str) {
+pub(super) async fn refused(server: &ApiServer, kind: (&str, &str), spec: Option<&Value>, message: &str) {
     let status = offer(server, kind, spec).await.expect_err("it was accepted");
     assert!([400, 422].contains(&status.code), "{status:?}");
     contains(&status, message);

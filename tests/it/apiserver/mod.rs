@@ -3,3 +3,4 @@
 mod controllers;
 mod definitions;
 mod server;
+mod trust;

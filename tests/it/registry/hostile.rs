@@ -147,7 +147,8 @@ async fn a_fault_is_named_in_time_and_admits_nothing(
     #[case] fault: Fault,
     #[case] wanted: [&str; 3],
 ) {
-    // HEAD has no body that could be endless or compressed, and its digest is believed.
+    // An answer to HEAD has no body that could be endless or compressed, and its digest is believed: what
+    // comes of those is `what_an_answer_to_head_alone_cannot_do`'s part.
     let wanted = wanted[at as usize];
     if wanted.is_empty() {
         return;
@@ -300,4 +301,70 @@ async fn trouble_over_one_image_leaves_no_registry_alone() {
     }
     let good = resolve(&registries, &format!("{}/a/b:1", registry.host()), &Keyring::default()).await;
     assert_eq!(good, Ok(Digest::sha256(BODY.as_bytes())));
+}
+
+#[rstest]
+#[case::no_body_that_never_ends(Fault::Endless, Digest::sha256(BODY.as_bytes()))]
+#[case::no_body_to_unpack(Fault::Compressed, Digest::sha256(BODY.as_bytes()))]
+#[case::no_digest_but_the_one_that_is_pinned(Fault::WrongDigest, OTHER.parse().unwrap())]
+#[tokio::test]
+async fn what_an_answer_to_head_alone_cannot_do(#[case] fault: Fault, #[case] digest: Digest) {
+    let registry = registry(At::Resolve, fault, String::new()).await;
+    let registries = asking(quick(&registry.host()), Keyring::default());
+    let image = format!("{}/shop/web:1", registry.host());
+    let (decision, _) =
+        review(registries, &image, keyring(&registry.host(), "alice", "hunter2"), DEADLINE).await;
+    // The digest that is believed is the one that is judged and written into the Pod: whoever pulls by it gets
+    // that content or none.
+    assert!(decision.allowed(), "{decision:?}");
+    assert_eq!(decision.images[0].digest, Some(digest));
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_realm_on_another_site_admits_nothing_and_gets_no_password(
+    #[values("HEAD", "GET")] asked: &'static str,
+    #[values(true, false)] listed: bool,
+) {
+    let elsewhere = Hostile::start(|_| Act::Answer(token())).await;
+    let realm = format!("{}/token", elsewhere.named_origin());
+    let registry = Hostile::start(move |request| match &*request.method {
+        method if method == asked => {
+            let challenge = format!("Bearer realm=\"{realm}\",service=\"s\"");
+            Act::Answer(Reply::status(401).header("www-authenticate", &challenge))
+        }
+        _ => Act::Answer(Reply::status(405)),
+    })
+    .await;
+    let mut settings = quick(&registry.host());
+    // Listed as a registry of its own, its address is allowed; that makes it nobody's token server.
+    settings.registries.extend(listed.then(|| plain(&elsewhere.named_host())));
+    let image = format!("{}/shop/web:1", registry.host());
+    let keyring = keyring(&registry.host(), "alice", "hunter2");
+    let (decision, answers) = review(asking(settings, Keyring::default()), &image, keyring, DEADLINE).await;
+    assert!(!decision.allowed(), "{decision:?}");
+    assert_eq!(
+        answers.first().map(|answer| name(answer.as_ref().unwrap_err())).as_deref(),
+        Some("Forbidden")
+    );
+    assert_eq!(elsewhere.connections(), 0);
+    // The registry itself challenged nobody for a password, and got none.
+    assert!(registry.received().iter().all(|request| request.header("authorization").is_none()));
+}
+
+#[tokio::test]
+async fn no_more_is_asked_of_a_registry_at_once_than_its_settings_allow() {
+    let registry = Hostile::start(|_| Act::Silence).await;
+    let entry = RegistryEntry { max_concurrent_requests: 2, ..plain(&registry.host()) };
+    // Longer than a request may queue: whoever waits for its turn hears so before the first two give up.
+    let timeouts = Timeouts { connect_seconds: 6, read_seconds: 6, total_seconds: 6 };
+    let registries = asking(RegistrySettings { timeouts, ..settings([entry]) }, Keyring::default());
+    let images = ["a", "b", "c", "d"].map(|name| format!("{}/{name}:1", registry.host()));
+    let none = Keyring::default();
+    let answers =
+        futures::future::join_all(images.iter().map(|image| resolve(&registries, image, &none))).await;
+    let mut named: Vec<_> = answers.iter().map(|answer| name(answer.as_ref().unwrap_err())).collect();
+    named.sort();
+    assert_eq!(named, ["Overloaded", "Overloaded", "TimedOut", "TimedOut"]);
+    assert_eq!(registry.received().len(), 2);
 }

@@ -38,6 +38,12 @@ const READY: Duration = Duration::from_secs(90);
 const KUBECTL: Duration = Duration::from_secs(60);
 /// How often a start is tried: another process may take the port that was free.
 const TRIES: u32 = 3;
+/// What is written into the audit log, and its name.
+const AUDIT: &str = r#"{
+    "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata", "resources": [{"group": "", "resources": ["pods"]}]}, {"level": "None"}]
+}"#;
+const AUDIT_LOG: &str = "audit.log";
 
 /// A running API server. Dropping it stops it.
 pub struct ApiServer {
@@ -125,7 +131,9 @@ impl ApiServer {
             .args(["--authorization-mode=RBAC", "--service-cluster-ip-range=10.0.0.0/24"])
             // Nobody makes the ServiceAccounts that this plugin would wait for.
             .args(["--disable-admission-plugins=ServiceAccount", "--allow-privileged=true"])
-            .arg(flag("--cert-dir", &directory));
+            .arg(flag("--cert-dir", &directory))
+            .arg(flag("--audit-policy-file", &write("audit.yaml", AUDIT)?))
+            .arg(flag("--audit-log-path", &directory.join(AUDIT_LOG)));
         let server = Guarded::start(&command, directory)?;
 
         let mut this = Self {
@@ -162,6 +170,11 @@ impl ApiServer {
     /// Where it listens: `https://127.0.0.1:PORT`.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Its audit log so far: one JSON event per line, for requests about Pods.
+    pub fn audit_log(&self) -> String {
+        fs::read_to_string(self.server.directory().join(AUDIT_LOG)).unwrap_or_default()
     }
 
     /// A kubeconfig file for its administrator.

@@ -158,7 +158,7 @@ impl Cluster {
 }
 
 /// A kubeconfig with the rights that users are told to give it, and no more.
-async fn kubeconfig(api: &ApiServer) -> String {
+pub async fn kubeconfig(api: &ApiServer) -> String {
     let said = api.kubectl(&["apply", "-f", RIGHTS]).await;
     assert!(said.success, "{said:?}");
     let token = api.kubectl(&["-n", "tidewaiter", "create", "token", "tidewaiter"]).await;
@@ -177,7 +177,7 @@ fn serve(
 ) -> Guarded {
     let directory = process::directory("tidewaiter").unwrap();
     let serving = authority.server(&["127.0.0.1"]);
-    let mut all = json!({"registries": [
+    let mut all = json!({"trustNamespaces": ["tidewaiter"], "registries": [
         {"host": HOST, "mirrors": [registry.host()]},
         {"host": registry.host(), "plainHttp": true, "allowPrivateAddresses": true},
         {"host": private.host(), "plainHttp": true, "allowPrivateAddresses": true},

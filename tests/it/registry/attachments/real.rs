@@ -1,16 +1,18 @@
-//! The distribution project's registry, which keeps no lists of referrers.
+//! The distribution project's registry, which keeps no lists of referrers, and go-containerregistry's, which does.
 
 use std::fs;
 
 use rstest::rstest;
-use tidewaiter::review::credentials::Keyring;
+use tidewaiter::{registry::RegistryEntry, review::credentials::Keyring};
 
 use super::{
     super::{asking, resolve, settings},
     *,
 };
 use crate::support::{
+    client::RegistryClient,
     layout::Layout,
+    referrers::ReferrersRegistry,
     registry::{Access, Options, Registry},
     tools::shared,
 };
@@ -24,49 +26,92 @@ fn sorted(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
     candidates
 }
 
-#[tokio::test]
-async fn whatever_real_tools_stored_beside_an_image_is_found() {
-    let (Some(fixtures), Some(registry)) = (shared("fixtures"), start(Access::Open).await) else { return };
-    let ours = asking(settings([registry.entry()]), Keyring::default());
+/// Pushes everything that real tools stored, and looks for it again.
+async fn find_all(client: &RegistryClient, entry: RegistryEntry) {
+    let Some(fixtures) = shared("fixtures") else { return };
+    let ours = asking(settings([entry]), Keyring::default());
     let mut seen = BTreeMap::new();
     for folder in fs::read_dir(fixtures.join("oci")).unwrap() {
         let folder = folder.unwrap().path();
         let layout = Layout::open(&folder);
         let name = folder.file_name().unwrap().to_str().unwrap().to_lowercase();
         let repository = format!("acme/{name}");
-        registry.push_layout(&repository, &layout).await;
+        client.push_layout(&repository, &layout).await;
         for image in layout.images() {
-            let place = format!("{}/{repository}", registry.host());
+            let place = format!("{}/{repository}", client.host());
             let found = look(&ours, &place, &image, BOTH, &Keyring::default(), PATIENCE).await;
             *seen.entry(name.clone()).or_insert(0) += found.as_ref().map_or(0, Vec::len);
-            assert_eq!(
-                found.map(sorted),
-                Ok(sorted(layout.candidates(&image))),
-                "{name} {image}: {}",
-                registry.log()
-            );
+            assert_eq!(found.map(sorted), Ok(sorted(layout.candidates(&image))), "{name} {image}");
         }
     }
-    insta::assert_debug_snapshot!(seen, @r#"
-    {
-        "key-attestations-bundle-and-classic": 6,
-        "key-bundle-notlog": 1,
-        "key-bundle-notlog-annotated": 1,
-        "key-bundle-rekor1": 1,
-        "key-bundle-rekor2-tsa": 1,
-        "key-bundle-tsa-only": 1,
-        "key-classic-notlog": 2,
-        "key-classic-rekor1": 1,
-        "key-types": 14,
-        "keyless-bundle-rekor1": 1,
-        "keyless-bundle-rekor2-tsa": 1,
-        "keyless-bundle-tsa-only": 1,
-        "keyless-classic-sig-att-rekor1-tsa": 2,
-        "negative-forged-classic-keyless": 1,
-        "notation-jws-cose": 0,
-        "notation-jws-cose-tsa": 0,
+    insta::allow_duplicates! {
+        insta::assert_debug_snapshot!(seen, @r#"
+        {
+            "key-attestations-bundle-and-classic": 6,
+            "key-bundle-notlog": 1,
+            "key-bundle-notlog-annotated": 1,
+            "key-bundle-rekor1": 1,
+            "key-bundle-rekor2-tsa": 1,
+            "key-bundle-tsa-only": 1,
+            "key-classic-notlog": 2,
+            "key-classic-rekor1": 1,
+            "key-types": 14,
+            "keyless-bundle-rekor1": 1,
+            "keyless-bundle-rekor2-tsa": 1,
+            "keyless-bundle-tsa-only": 1,
+            "keyless-classic-sig-att-rekor1-tsa": 2,
+            "negative-forged-classic-keyless": 1,
+            "notation-jws-cose": 0,
+            "notation-jws-cose-tsa": 0,
+        }
+        "#);
     }
-    "#);
+}
+
+#[tokio::test]
+async fn whatever_real_tools_stored_beside_an_image_is_found() {
+    let Some(registry) = start(Access::Open).await else { return };
+    find_all(registry.client(), registry.entry()).await;
+}
+
+#[tokio::test]
+async fn whatever_real_tools_stored_is_found_once_where_there_is_a_list_as_well_as_the_tag() {
+    let Some(registry) = ReferrersRegistry::start().await else { return };
+    find_all(registry.client(), registry.entry()).await;
+}
+
+#[tokio::test]
+async fn a_list_of_referrers_is_enough() {
+    let (Some(fixtures), Some(registry)) = (shared("fixtures"), ReferrersRegistry::start().await) else {
+        return;
+    };
+    let folder = fixtures.join("oci/keyless-bundle-rekor2-tsa");
+    let (layout, client) = (Layout::open(&folder), registry.client());
+    let image = layout.tag("v1").unwrap();
+    let tag = image.as_str().replace(':', "-");
+    let referrer = digest(&layout.manifest(&layout.tag(&tag).unwrap())["manifests"][0]);
+    let manifest = layout.manifest(&referrer);
+    for blob in [&manifest["config"], &manifest["layers"][0]] {
+        client.put_blob(REPOSITORY, EMPTY, layout.blob(&digest(blob))).await.unwrap();
+    }
+    // Nothing but this: neither the image nor the tag.
+    let content = String::from_utf8(layout.blob(&referrer)).unwrap();
+    client.put_manifest(REPOSITORY, referrer.as_str(), MANIFEST, content).await.unwrap();
+
+    let ours = asking(settings([registry.entry()]), Keyring::default());
+    let found = beside(&ours, client.host(), &image, SIGNATURES, &Keyring::default()).await;
+    assert_eq!(found, Ok(layout.candidates(&image)), "{}", registry.log());
+    let mut asked = registry.asked(5).await;
+    asked[..3].sort();
+    let layer = digest(&manifest["layers"][0]);
+    let wanted = [
+        format!("manifests/{tag} 404"),
+        format!("manifests/{tag}.sig 404"),
+        format!("referrers/{image} 200"),
+        format!("manifests/{referrer} 200"),
+        format!("blobs/{layer} 200"),
+    ];
+    assert_eq!(asked, wanted.map(|line| format!("GET /v2/{REPOSITORY}/{line}")));
 }
 
 #[rstest]
