@@ -1,6 +1,7 @@
 //! Registries as Tidewaiter asks them: a real one, and one that does what a real one will not.
 
 mod attachments;
+mod counted;
 mod hostile;
 mod real;
 
