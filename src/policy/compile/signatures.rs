@@ -11,8 +11,8 @@ use crate::{
     },
     image::Repository,
     policy::{
-        AttestationRequirement, Authority, Condition, IdentityPattern, KeyRef, ObjectKey, PolicyId,
-        PolicyKind, Proof, PublicKey, Requirement, RootRef, SignatureRequirement, SignedIdentity,
+        AttestationRequirement, Authority, Condition, ConditionError, IdentityPattern, KeyRef, ObjectKey,
+        PolicyId, PolicyKind, Proof, PublicKey, Requirement, RootRef, SignatureRequirement, SignedIdentity,
         TransparencyLog,
         authority::TextPattern,
         selector::{is_dns_label, is_dns_subdomain},
@@ -204,8 +204,14 @@ fn attestation(
 }
 
 fn condition(rule: &ConditionRule, path: &str, problems: &mut Problems) -> Option<Condition> {
-    Condition::compile(&rule.expression, rule.message.as_deref())
-        .map_err(|error| problems.add(&format!("{path}.expression"), &rule.expression, error))
+    let message = rule.message.as_deref();
+    Condition::compile(&rule.expression, message)
+        .map_err(|error| match (&error, message) {
+            (ConditionError::MessageTooLong { .. }, Some(message)) => {
+                problems.add(&format!("{path}.message"), message, error);
+            }
+            _ => problems.add(&format!("{path}.expression"), &rule.expression, error),
+        })
         .ok()
 }
 

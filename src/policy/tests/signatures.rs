@@ -206,6 +206,19 @@ fn a_files_name_leads_nowhere_else(#[case] name: &str) {
 }
 
 #[test]
+fn a_conditions_expression_and_message_are_told_apart() {
+    let trouble = |condition: Value| {
+        let document = with(cluster(everything()), "/spec/attestations/0/conditions/0", condition);
+        fail(&document).1
+    };
+    let long = trouble(json!({"expression": "true", "message": "m".repeat(257)}));
+    assert!(long.contains("spec.attestations[0].conditions[0].message"), "{long}");
+    assert!(long.contains("has 257 characters"), "{long}");
+    let broken = trouble(json!({"expression": "true &&", "message": "m"}));
+    assert!(broken.contains("spec.attestations[0].conditions[0].expression"), "{broken}");
+}
+
+#[test]
 fn no_trouble_with_a_key_repeats_it() {
     let private = KEY.replace("PUBLIC", "PRIVATE");
     let spec = json!({"signatures": {"authorities": [{"name": "release", "key": {"inline": private}}]}});
