@@ -50,7 +50,7 @@ struct Work {
     examiner: Arc<dyn Examiner>,
     clock: Arc<dyn Clock>,
     seen: Lookups<SightKey, Sight>,
-    desks: Semaphore,
+    desks: Arc<Semaphore>,
     runtime: Handle,
 }
 
@@ -139,7 +139,7 @@ impl Judgements {
         };
         let seen = Lookups::new(CacheName::Attachments, sights, observer.clone(), runtime.clone());
         let known = Lookups::new(CacheName::Judgement, judgements, observer, runtime.clone());
-        let desks = Semaphore::new(EXAMINATIONS);
+        let desks = Arc::new(Semaphore::new(EXAMINATIONS));
         Self { known, work: Arc::new(Work { attachments, examiner, clock, seen, desks, runtime }) }
     }
 
@@ -272,11 +272,13 @@ impl Work {
 
     async fn examine(self: &Arc<Self>, matter: &Matter, found: &[Answer<Sight>]) -> Arc<Judgement> {
         let found: Vec<_> = found.iter().map(|sight| sight.clone().map(|sight| sight.candidates)).collect();
-        let Ok(_desk) = self.desks.acquire().await else {
+        let Ok(desk) = self.desks.clone().acquire_owned().await else {
             return self.unseen(matter, &RegistryError::Overloaded);
         };
         let (work, matter_) = (self.clone(), matter.clone());
         let examining = self.runtime.spawn_blocking(move || {
+            // Until it ends, also where nobody waits for it any more.
+            let _desk = desk;
             let Matter { policy, image, digest, .. } = matter_;
             let evidence = work.examiner.examine(policy.authorities(), &found, &digest);
             judge_attached(&policy, &image, &digest, &evidence, work.clock.now())
