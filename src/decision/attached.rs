@@ -8,7 +8,7 @@ use crate::{
     image::{Digest, ImageReference},
     policy::{
         AttestationRequirement, Authority, ConditionFailure, Facts, ImageFacts, KeyRef, Policy, Proof,
-        Requirement, SignatureRequirement,
+        Requirement, SignatureRequirement, Steps,
     },
 };
 
@@ -56,7 +56,8 @@ pub fn judge_attached(
     evidence: &[AuthorityEvidence],
     now: Timestamp,
 ) -> Judgement {
-    let case = Case { authorities: policy.authorities(), evidence, image, digest, now };
+    let case =
+        Case { authorities: policy.authorities(), evidence, image, digest, now, steps: Steps::default() };
     let verdicts = policy.requirements().iter().map(|requirement| match requirement {
         Requirement::Signatures(requirement) => case.signatures(requirement),
         Requirement::Attestation(requirement) => case.attestation(requirement),
@@ -77,6 +78,8 @@ struct Case<'a> {
     image: &'a ImageReference,
     digest: &'a Digest,
     now: Timestamp,
+    /// What conditions may still take.
+    steps: Steps,
 }
 
 /// How an authority stands to one requirement.
@@ -225,7 +228,7 @@ impl<'a> Case<'a> {
                 let image = ImageFacts { reference: self.image, digest: self.digest };
                 let facts = Facts { statement, image, now: self.now };
                 requirement.conditions.iter().find_map(|condition| {
-                    let failure = condition.check(&facts).err()?;
+                    let failure = condition.check_within(&facts, &self.steps).err()?;
                     let what = condition.message().unwrap_or_else(|| condition.expression());
                     let what = printable(what, 160);
                     Some((

@@ -21,6 +21,7 @@ mod time;
 mod tests;
 
 use fuel::Fuel;
+pub use fuel::Steps;
 use program::{DEPTH_LIMIT, EXPRESSION_LIMIT, FUEL, LOOPS_LIMIT, PATTERN, Program};
 use time::Instant;
 
@@ -193,6 +194,12 @@ pub enum ConditionFailure {
     /// The evaluation took too many steps.
     #[error("it takes more than {} steps: look at less of the attestation", fuel::STEPS)]
     OverBudget,
+    /// The conditions that were evaluated before it for the same judgement have left it too few steps.
+    #[error(
+        "it and those before it take more than {} steps: look at less of the attestations, or have some removed",
+        fuel::STEPS_TOGETHER
+    )]
+    OverTotal,
 }
 
 /// The variables that are there from the beginning.
@@ -254,9 +261,14 @@ impl Condition {
         self.program.uses.contains(&Variable::Now)
     }
 
-    /// Whether the expression is true of these facts.
+    /// Whether the expression is true of these facts, evaluated by itself.
     pub fn check(&self, facts: &Facts<'_>) -> Result<(), ConditionFailure> {
-        self.evaluate(facts, &Fuel::new())
+        self.check_within(facts, &Steps::default())
+    }
+
+    /// The same as one of several evaluations, which together take no more than `steps`.
+    pub fn check_within(&self, facts: &Facts<'_>, steps: &Steps) -> Result<(), ConditionFailure> {
+        steps.pay(|fuel| self.evaluate(facts, fuel)).unwrap_or(Err(ConditionFailure::OverTotal))
     }
 
     fn evaluate(&self, facts: &Facts<'_>, fuel: &Fuel) -> Result<(), ConditionFailure> {

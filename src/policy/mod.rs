@@ -24,7 +24,7 @@ pub use authority::{
     SignatureRequirement, SignedIdentity,
 };
 pub use compile::{CompileError, FieldError, Reading, read, trust_roots::read_trust_root, unknown};
-pub use condition::{Condition, ConditionError, ConditionFailure, Facts, ImageFacts};
+pub use condition::{Condition, ConditionError, ConditionFailure, Facts, ImageFacts, Steps};
 pub use key::{KeyAlgorithm, KeyError, PublicKey, TransparencyLog};
 pub use matching::{NamespaceLabels, Subject};
 pub use model::{Action, OnError, Policy, PolicyId, PolicyKind, Requirement, Version};

@@ -257,6 +257,19 @@ fn all_conditions_must_hold_of_one_statement() {
     assert_eq!(told(&whole, attested(conditions)), "satisfied");
 }
 
+/// Sixteen times the most that one condition may take leaves nothing for the seventeenth, which would hold.
+#[test]
+fn conditions_about_many_attestations_end() {
+    let loops = "predicate.list.all(a, predicate.list.all(b, predicate.list.all(c, true)))";
+    let condition = json!({"conditions": [{"expression": format!("predicate.good || {loops}")}]});
+    let dear = |_| provenance(by_key(KEY), json!({"good": false, "list": vec![1; 200]}));
+    let good = provenance(by_key(KEY), json!({"good": true, "list": []}));
+    let among = |count| scene((0..count).map(dear).chain([good.clone()]).collect());
+    assert_eq!(told(&among(15), attested(condition.clone())), "satisfied");
+    let told = told(&among(16), attested(condition));
+    assert!(told.starts_with("Violated AttestationConditionFailed"), "{told}");
+}
+
 #[test]
 fn a_denial_tells_it_all_in_a_few_lines() {
     let spec = json!({

@@ -1,6 +1,9 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering::Relaxed},
+use std::{
+    cell::Cell,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
 };
 
 use cel::{
@@ -16,12 +19,38 @@ use cel::{
 /// (`benches/condition.rs`, "dearest"). So an evaluation ends within a tenth of a second, whatever the policy
 /// and the attestation say; a condition on an SBOM of 10,000 packages takes a third of it.
 pub(super) const STEPS: i64 = 1_000_000;
+/// How many steps all evaluations of one judgement may take together: about a second. One policy asks up to 256
+/// conditions about up to 64 attestations, and who writes the policy may have written the attestations.
+pub(super) const STEPS_TOGETHER: i64 = 16 * STEPS;
 /// How many bytes of text are read for one step.
 pub(super) const BYTES_READ: usize = 64;
 /// How many bytes of new text are made for one step: eight million bytes in one evaluation at most.
 pub(super) const BYTES_MADE: usize = 8;
 /// What an element of a new list or map costs: it is a box of its own.
 pub(super) const ELEMENT: u64 = 4;
+
+/// What is left of the steps that the conditions of one judgement may take together.
+#[derive(Debug)]
+pub struct Steps(Cell<i64>);
+
+impl Default for Steps {
+    /// As many as one judgement may take.
+    fn default() -> Self {
+        Self(Cell::new(STEPS_TOGETHER))
+    }
+}
+
+impl Steps {
+    /// Runs one evaluation, and pays for it with what it took; none where too little is left for it.
+    pub(super) fn pay<T>(&self, evaluate: impl FnOnce(&Fuel) -> T) -> Option<T> {
+        let given = Some(self.0.get().min(STEPS)).filter(|given| *given > 0)?;
+        let fuel = Fuel(Arc::new(AtomicI64::new(given)));
+        let outcome = evaluate(&fuel);
+        let spent = fuel.is_spent();
+        self.0.set(self.0.get() - given + fuel.0.load(Relaxed).max(0));
+        Some(outcome).filter(|_| given == STEPS || !spent)
+    }
+}
 
 static FUEL: Type = Type::new_unspecified_type("fuel");
 
@@ -34,6 +63,7 @@ static FUEL: Type = Type::new_unspecified_type("fuel");
 pub(super) struct Fuel(Arc<AtomicI64>);
 
 impl Fuel {
+    #[cfg(test)]
     pub(super) fn new() -> Self {
         Self(Arc::new(AtomicI64::new(STEPS)))
     }

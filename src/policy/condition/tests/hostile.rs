@@ -7,7 +7,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::policy::condition::fuel::STEPS;
+use crate::policy::condition::fuel::{STEPS, STEPS_TOGETHER};
 use ConditionFailure::{Failed, OverBudget};
 
 /// What is left of a thread's stack in the middle of a review, in bytes: a quarter of the usual.
@@ -201,6 +201,24 @@ fn nested_loops_end(
     #[case] expected: Result<(), ConditionFailure>,
 ) {
     assert_eq!(check(&nested(call, depth), &LARGE), expected);
+}
+
+/// Or one policy with many conditions about many attestations would keep a processor busy for hours.
+#[test]
+fn the_conditions_of_one_judgement_share_their_steps() {
+    let (dear, cheap) = (compile(&nested("all", 3)), compile("true"));
+    with_facts(&LARGE, |facts| {
+        let steps = Steps::default();
+        for _ in 0..STEPS_TOGETHER / STEPS - 1 {
+            assert_eq!(dear.check_within(facts, &steps), Err(OverBudget));
+        }
+        let two = compile(&nested("all", 2));
+        let outcomes: Vec<_> = (0..1000).map(|_| two.check_within(facts, &steps)).collect();
+        assert_eq!(outcomes.first(), Some(&Ok(())));
+        assert_eq!(outcomes.last(), Some(&Err(ConditionFailure::OverTotal)));
+        assert_eq!(cheap.check_within(facts, &steps), Err(ConditionFailure::OverTotal));
+        assert_eq!(cheap.check(facts), Ok(()));
+    });
 }
 
 #[test]

@@ -51,6 +51,7 @@ fn judge(expression: &str, statement: &Value) -> Result<(), TestCaseError> {
                 prop_assert!(problem.chars().count() <= FAILURE_LIMIT + 10, "{}", problem);
             }
             Err(ConditionFailure::OverBudget) => prop_assert!(fuel.is_spent()),
+            Err(ConditionFailure::OverTotal) => prop_assert!(false, "alone, it has all the steps"),
         }
         // No expression and its opposite both pass, and neither passes where it cannot be decided
         if let Ok(opposite) = Condition::compile(&format!("!({expression})"), None) {
