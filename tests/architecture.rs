@@ -24,13 +24,29 @@ const EXPECTED: &[(&str, &[&str])] = &[
     ("workload", &["image"]),
     ("evidence", &["image"]),
     ("policy", &["api", "image", "evidence"]),
-    ("decision", &["image", "evidence", "policy"]),
-    ("review", &["api", "image", "workload", "evidence", "policy", "decision"]),
+    ("reports", &["image", "evidence"]),
+    ("decision", &["image", "evidence", "reports", "policy"]),
+    ("review", &["api", "image", "workload", "evidence", "reports", "policy", "decision"]),
     ("signature", &["api", "image", "workload", "evidence", "policy", "decision", "review::ports"]),
     ("trust", &["api", "image", "evidence", "policy", "decision", "signature", "review::ports"]),
     ("registry", ADAPTER),
     ("cluster", ADAPTER),
     ("files", ADAPTER),
+    (
+        "verdicts",
+        &[
+            "api",
+            "image",
+            "workload",
+            "evidence",
+            "reports",
+            "policy",
+            "decision",
+            "cluster",
+            "review::ports",
+            "review::credentials",
+        ],
+    ),
     ("telemetry", &[]),
     ("webhook", &["api", "workload", "decision", "review", "telemetry"]),
     ("cli", &["*"]),
@@ -41,7 +57,7 @@ const ADAPTER: &[&str] =
     &["api", "image", "workload", "evidence", "policy", "decision", "review::ports", "review::credentials"];
 
 /// The rooms that only compute.
-const COMPUTING: &[&str] = &["api", "image", "workload", "evidence", "policy", "decision"];
+const COMPUTING: &[&str] = &["api", "image", "workload", "evidence", "reports", "policy", "decision"];
 
 /// What a computing room must not name: clock, network, files, environment, tasks, chance and log.
 const IMPURE: &[&str] = &[

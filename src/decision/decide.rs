@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::{Check, DigestDemand, Finding, Judgement, Reason, Verdict, judge, judge_digest, printable};
 use crate::{
-    evidence::{Evidence, Resolution},
+    evidence::{Evidence, Resolution, ScanEvidence},
     image::{Digest, ImageReference, ReferenceError, without_user_name},
     policy::{Action, OnError, Policy, PolicyId, PolicyKind, Subject},
 };
@@ -198,7 +198,7 @@ pub fn refuses_unseen(
     settings: Settings,
     now: Timestamp,
 ) -> bool {
-    let unseen = Evidence { resolution: Resolution::NotAsked };
+    let unseen = Evidence { resolution: Resolution::NotAsked, scans: ScanEvidence::NotAsked };
     if uncovered(matching, settings)
         && settings.unmatched == Unmatched::Deny
         && settings.ceiling == Action::Deny

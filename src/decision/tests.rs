@@ -99,7 +99,8 @@ impl Scene {
     fn decide_at(&self, policies: &[Arc<Policy>], image: &str, pointer: &str) -> ImageDecision {
         let reference = image.parse::<ImageReference>();
         let written = reference.as_ref().ok().and_then(|reference| reference.digest().cloned());
-        let evidence = Evidence { resolution: written.map_or(self.resolution.clone(), Resolution::Pinned) };
+        let resolution = written.map_or(self.resolution.clone(), Resolution::Pinned);
+        let evidence = Evidence { resolution, scans: Default::default() };
         let set = PolicySet::new(policies.iter().cloned());
         let subject = self.subject();
         let matching = set.matching(&subject, reference.as_ref().ok());

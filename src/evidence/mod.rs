@@ -5,10 +5,15 @@
 
 mod registry_error;
 mod resolution;
+mod scan;
 mod signature;
 
 pub use registry_error::RegistryError;
 pub use resolution::Resolution;
+pub use scan::{
+    Count, Counts, Platform, PlatformError, Scan, ScanError, ScanEvidence, ScanSubject, ScanVerdict,
+    Severity, VexStatus, Vulnerability,
+};
 pub use signature::{
     Attached, AuthorityError, AuthorityEvidence, Candidate, Claim, KeyFingerprint, Material, Rejection,
     Signer, Verified,
@@ -19,4 +24,6 @@ pub use signature::{
 pub struct Evidence {
     /// What became of the question which digest the reference stands for.
     pub resolution: Resolution,
+    /// What is known of the image's scans.
+    pub scans: ScanEvidence,
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::credentials::{Credential, Keyring};
 use crate::{
-    evidence::{Attached, AuthorityEvidence, Candidate, RegistryError},
+    evidence::{Attached, AuthorityEvidence, Candidate, RegistryError, ScanError, ScanVerdict},
     image::{Digest, ImageReference, Repository},
     policy::{Authority, PolicySet},
 };
@@ -96,6 +96,36 @@ impl Examiner for NobodyLooks {
     ) -> Vec<AuthorityEvidence> {
         let unseen = RegistryError::Unreachable("nobody looks beside images here".to_owned());
         vec![AuthorityEvidence::Unseen(unseen); authorities.len()]
+    }
+}
+
+/// What scanners have said, by digest. Never waits, and asks no scanner.
+pub trait Verdicts: Send + Sync + 'static {
+    /// What each source says of `digest`. Empty means that nobody has scanned it; an error that nobody knows.
+    fn of(&self, digest: &Digest) -> Result<Vec<Arc<ScanVerdict>>, ScanError>;
+
+    /// The names of the cluster's VulnerabilitySources.
+    fn sources(&self) -> Arc<[Box<str>]>;
+
+    /// Tells those who scan that a verdict on `image` is wanted, whose digest is `digest`. Returns whether
+    /// somebody will hear of it and can scan it.
+    fn request(&self, image: &ImageReference, digest: &Digest) -> bool;
+}
+
+/// Where no cluster keeps verdicts: nobody has scanned anything, and nobody will.
+pub struct NoVerdicts;
+
+impl Verdicts for NoVerdicts {
+    fn of(&self, _: &Digest) -> Result<Vec<Arc<ScanVerdict>>, ScanError> {
+        Ok(Vec::new())
+    }
+
+    fn sources(&self) -> Arc<[Box<str>]> {
+        Arc::default()
+    }
+
+    fn request(&self, _: &ImageReference, _: &Digest) -> bool {
+        false
     }
 }
 

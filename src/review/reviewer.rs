@@ -21,7 +21,7 @@ use crate::{
         Decision, DigestDemand, IMAGES_LIMIT, ImageDecision, ImageQuestion, Judgement, Settings, Unmatched,
         decide_image, refuse_too_many, refuses_unseen,
     },
-    evidence::{Attached, Evidence, RegistryError, Resolution},
+    evidence::{Attached, Evidence, RegistryError, Resolution, ScanEvidence},
     image::{Digest, ImageReference, ReferenceError},
     policy::{Action, LabelSource, NamespaceLabels, Policy, PolicySet, Subject},
 };
@@ -275,7 +275,8 @@ impl Reviewer {
                     });
                 }
             }
-            known.push(Known { evidence: Evidence { resolution }, judgements });
+            known
+                .push(Known { evidence: Evidence { resolution, scans: ScanEvidence::NotAsked }, judgements });
         }
         self.digests.observe_hits(tags);
         self.judgements.observe_hits(judged);
@@ -411,7 +412,7 @@ impl Reviewer {
                 }
                 None => Vec::new(),
             };
-            Known { evidence: Evidence { resolution }, judgements }
+            Known { evidence: Evidence { resolution, scans: ScanEvidence::NotAsked }, judgements }
         }))
         .await
     }

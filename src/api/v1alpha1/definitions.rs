@@ -3,7 +3,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt as _;
 
-use super::{ClusterImageAdmissionPolicy, ImageAdmissionPolicy, ImageTrustRoot};
+use super::{ClusterImageAdmissionPolicy, ImageAdmissionPolicy, ImageScanVerdict, ImageTrustRoot};
 use crate::api::GROUP;
 
 /// One resource's definition as a file.
@@ -17,8 +17,12 @@ pub struct Definition {
 
 /// Every definition that the API server needs, in the order in which they are installed.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    let mut crds =
-        vec![ClusterImageAdmissionPolicy::crd(), ImageAdmissionPolicy::crd(), ImageTrustRoot::crd()];
+    let mut crds = vec![
+        ClusterImageAdmissionPolicy::crd(),
+        ImageAdmissionPolicy::crd(),
+        ImageTrustRoot::crd(),
+        ImageScanVerdict::crd(),
+    ];
     for version in crds.iter_mut().flat_map(|crd| &mut crd.spec.versions) {
         if let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
             forbid_null(schema);

@@ -2,15 +2,21 @@
 
 mod definitions;
 mod policy;
+mod scan_verdict;
 mod selector;
 mod signatures;
 mod trust_root;
+mod vulnerabilities;
 
 pub use definitions::{Definition, crds, definitions};
 pub use policy::{
     ClusterImageAdmissionPolicy, ClusterImageAdmissionPolicySpec, ClusterMatch, ErrorAction, ErrorRules,
     ImageAdmissionPolicy, ImageAdmissionPolicySpec, NamespacedMatch, PolicyAction, ReferenceRules,
     RegistryRules,
+};
+pub use scan_verdict::{
+    ImageScanVerdict, ImageScanVerdictSpec, ImageScanVerdictStatus, ScannedPackage, ScannedPlatform, Scanner,
+    ScannerDatabase, SeverityCounts, VexStatusName, VulnerabilityCount, VulnerabilityFinding,
 };
 pub use selector::{LabelSelector, SelectorOperator, SelectorRequirement};
 pub use signatures::{
@@ -19,6 +25,10 @@ pub use signatures::{
 };
 pub use trust_root::{
     ConfigMapKeyRef, ImageTrustRoot, ImageTrustRootSpec, ImageTrustRootStatus, SigstoreInstance, TufMirror,
+};
+pub use vulnerabilities::{
+    IgnoredVulnerability, MissingVerdict, SeverityName, SourcesAnswer, VerdictSources, VulnerabilityRule,
+    VulnerabilityRules,
 };
 
 /// The version part of `apiVersion`.

@@ -3,7 +3,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AttestationRule, LabelSelector, SignatureRules};
+use super::{AttestationRule, LabelSelector, SignatureRules, VulnerabilityRules};
 
 /// Rules for the images of a whole cluster.
 ///
@@ -27,7 +27,7 @@ use super::{AttestationRule, LabelSelector, SignatureRules};
 #[x_kube(
     validation = Rule::new("!has(self.signatures) || self.signatures.authorities.all(authority, !has(authority.key) || !has(authority.key.secretRef) || has(authority.key.secretRef.__namespace__))").message("name the Secret's namespace in secretRef.namespace").field_path(".signatures"),
     validation = Rule::new("!has(self.attestations) || self.attestations.all(rule, !has(rule.inlineAuthorities) || rule.inlineAuthorities.all(authority, !has(authority.key) || !has(authority.key.secretRef) || has(authority.key.secretRef.__namespace__)))").message("name the Secret's namespace in secretRef.namespace").field_path(".attestations"),
-    validation = Rule::new("has(self.registries) || has(self.references) || has(self.signatures) || has(self.attestations)").message("the policy requires nothing: set registries, references, signatures or attestations"),
+    validation = Rule::new("has(self.registries) || has(self.references) || has(self.signatures) || has(self.attestations) || has(self.vulnerabilities)").message("the policy requires nothing: set registries, references, signatures, attestations or vulnerabilities"),
     validation = Rule::new("!has(self.attestations) || self.attestations.all(rule, !has(rule.authorities) || rule.authorities.all(name, has(self.signatures) && self.signatures.authorities.exists(authority, authority.name == name)))").message("an attestation names an authority that is not in signatures.authorities").field_path(".attestations"),
     validation = Rule::new("!has(self.enforceAfter) || self.action != 'Deny'").message("enforceAfter turns Warn or Audit into Deny: with action Deny it says nothing").field_path(".enforceAfter")
 )]
@@ -56,6 +56,9 @@ pub struct ClusterImageAdmissionPolicySpec {
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub attestations: Option<Vec<AttestationRule>>,
+    /// Which known vulnerabilities the image may have. Absent: any, known or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vulnerabilities: Option<VulnerabilityRules>,
     /// What happens when a registry could not be asked. Absent: Deny.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_error: Option<ErrorRules>,
@@ -82,7 +85,7 @@ pub struct ClusterImageAdmissionPolicySpec {
 #[x_kube(
     validation = Rule::new("!has(self.signatures) || self.signatures.authorities.all(authority, !has(authority.key) || (!has(authority.key.file) && (!has(authority.key.secretRef) || !has(authority.key.secretRef.__namespace__))))").message("a team's policy reads Secrets of its own namespace: leave file and secretRef.namespace out").field_path(".signatures"),
     validation = Rule::new("!has(self.attestations) || self.attestations.all(rule, !has(rule.inlineAuthorities) || rule.inlineAuthorities.all(authority, !has(authority.key) || (!has(authority.key.file) && (!has(authority.key.secretRef) || !has(authority.key.secretRef.__namespace__)))))").message("a team's policy reads Secrets of its own namespace: leave file and secretRef.namespace out").field_path(".attestations"),
-    validation = Rule::new("has(self.registries) || has(self.references) || has(self.signatures) || has(self.attestations)").message("the policy requires nothing: set registries, references, signatures or attestations"),
+    validation = Rule::new("has(self.registries) || has(self.references) || has(self.signatures) || has(self.attestations) || has(self.vulnerabilities)").message("the policy requires nothing: set registries, references, signatures, attestations or vulnerabilities"),
     validation = Rule::new("!has(self.attestations) || self.attestations.all(rule, !has(rule.authorities) || rule.authorities.all(name, has(self.signatures) && self.signatures.authorities.exists(authority, authority.name == name)))").message("an attestation names an authority that is not in signatures.authorities").field_path(".attestations"),
     validation = Rule::new("!has(self.enforceAfter) || self.action != 'Deny'").message("enforceAfter turns Warn or Audit into Deny: with action Deny it says nothing").field_path(".enforceAfter")
 )]
@@ -111,6 +114,9 @@ pub struct ImageAdmissionPolicySpec {
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub attestations: Option<Vec<AttestationRule>>,
+    /// Which known vulnerabilities the image may have. Absent: any, known or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vulnerabilities: Option<VulnerabilityRules>,
     /// What happens when a registry could not be asked. Absent: Deny.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_error: Option<ErrorRules>,

@@ -1,0 +1,5 @@
+//! Scan verdicts: the cache that reviews look into, and those who fill it.
+//!
+//! In come ImageScanVerdicts, and the reports of scanners. Out go what is known of one digest's scans, at once
+//! and without asking anybody, and ImageScanVerdicts for the cluster to keep. No scanner is ever asked while a
+//! review waits.
