@@ -1,0 +1,1 @@
+//! What becomes of an image by what scanners have said of it.
