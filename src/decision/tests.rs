@@ -15,7 +15,6 @@ mod beside;
 mod fields;
 mod laws;
 mod messages;
-mod scan_laws;
 mod scanned;
 mod scans;
 mod signatures;

@@ -2,7 +2,7 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::{
     beside::*,
-    scan_laws::{any_rules, any_scans},
+    scans::laws::{any_rules, any_scans},
     *,
 };
 use crate::evidence::ScanError;

@@ -2,7 +2,7 @@
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use super::{scanned::*, *};
+use super::*;
 use crate::evidence::{
     Counts, Scan, ScanError, ScanEvidence, ScanSubject, ScanVerdict, Severity, VexStatus, Vulnerability,
 };
@@ -65,7 +65,7 @@ fn any_subjects() -> impl Strategy<Value = Vec<ScanSubject>> {
 }
 
 /// All that can be known of an image's scans.
-pub(super) fn any_scans() -> impl Strategy<Value = ScanEvidence> {
+pub(in crate::decision::tests) fn any_scans() -> impl Strategy<Value = ScanEvidence> {
     let platforms = select(failures()).prop_map(ScanError::Platforms);
     let unlisted = Just(ScanError::Unlisted("the API server is away".to_owned()));
     prop_oneof![
@@ -94,7 +94,7 @@ fn any_rule() -> impl Strategy<Value = Value> {
 }
 
 /// Rules that deny something, without exceptions.
-pub(super) fn any_rules() -> impl Strategy<Value = Value> {
+pub(in crate::decision::tests) fn any_rules() -> impl Strategy<Value = Value> {
     let sources = option::of(prop_oneof![
         Just(json!({"answer": "All"})),
         (select(&["Any", "All"]), proptest::sample::subsequence(&SOURCES[..3], 1..=3))
