@@ -207,6 +207,17 @@ fn an_error_names_place_value_and_remedy() {
 }
 
 #[test]
+fn what_the_page_shows_compiles() {
+    let page = include_str!("../../../docs/vulnerabilities.md");
+    let examples: Vec<&str> =
+        page.split("```yaml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
+    assert_eq!(examples.len(), 5);
+    for example in examples {
+        compile(&serde_saphyr::from_str(example).unwrap());
+    }
+}
+
+#[test]
 fn names_are_compared_as_a_whole_and_in_any_case() {
     let rule =
         requirement(&rules(json!({"deny": [{"ids": ["cve-2021-44228", "GHSA-JFH8-C2JP-5V3Q", "b", "A"]}]})));
