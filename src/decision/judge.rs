@@ -1,9 +1,8 @@
 use std::{collections::BTreeSet, fmt::Display};
 
-use super::{Finding, Reason, Verdict, printable};
 use jiff::Timestamp;
 
-use super::scans::judge_scans;
+use super::{Finding, Reason, Verdict, printable, scans::judge_scans};
 use crate::{
     evidence::{Evidence, RegistryError, Resolution},
     image::{Digest, ImageReference},

@@ -14,17 +14,16 @@ use std::borrow::Cow;
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use attested::AttestedScans;
-use clock::Clock;
-use told::Denial;
-
+pub use self::attested::AttestedScans;
+use self::{clock::Clock, told::Denial};
 use super::{
     Finding, Reason, Verdict,
     judge::{unknown_digest, unlooked},
 };
 use crate::{
     evidence::{
-        Counts, Evidence, Resolution, Scan, ScanError, ScanEvidence, ScanSubject, ScanVerdict, Severity,
+        Counts, Evidence, Platform, Scan, ScanError, ScanEvidence, ScanSubject, ScanVerdict, Severity,
+        VexStatus,
     },
     image::Digest,
     policy::{ATTESTATION_SOURCE, DenyRule, Excepted, MissingVerdict, VulnerabilityRequirement},
@@ -45,11 +44,7 @@ pub(super) fn judge_scans(
     let Some(digest) = evidence.resolution.digest() else {
         return Verdict::Indeterminate(unknown_digest());
     };
-    let whole = || {
-        let subject =
-            ScanSubject { digest: digest.clone(), platform: None, verdicts: Vec::new(), requested: false };
-        Cow::Owned(vec![subject])
-    };
+    let whole = || Cow::Owned(vec![whole(digest)]);
     let (subjects, sources, mut lost) = match &evidence.scans {
         ScanEvidence::NotAsked => (whole(), &[][..], Some(not_asked())),
         ScanEvidence::Unseen(error) => (whole(), &[][..], Some(unavailable(error))),
@@ -80,20 +75,24 @@ pub(super) fn judge_scans(
     }
 }
 
-/// The same by what is attested beside the image, and by nothing else.
+/// The same by what is attested beside the image, and by nothing else, whoever else must have answered.
 pub(super) fn judge_attested(
     rule: &VulnerabilityRequirement,
     digest: &Digest,
     attested: &AttestedScans,
     now: Timestamp,
 ) -> Verdict {
-    let mut rule = rule.clone();
-    (rule.sources.all, rule.sources.names) = (false, Some(vec![ATTESTATION_SOURCE.into()]));
-    let subject =
-        ScanSubject { digest: digest.clone(), platform: None, verdicts: Vec::new(), requested: false };
-    let scans = ScanEvidence::Seen { subjects: vec![subject], sources: Default::default() };
-    let evidence = Evidence { resolution: Resolution::Pinned(digest.clone()), scans };
-    judge_scans(&rule, &evidence, Some(attested), now)
+    let subject = whole(digest);
+    let case = Case { rule, attested, sources: &[], clock: Clock::new(now) };
+    match case.faults(&subject).or_else(|| case.unanswered_by_any(&subject)) {
+        Some(trouble) => case.told(&subject, trouble),
+        None => Verdict::Satisfied,
+    }
+}
+
+/// The image as a whole, which nobody has scanned.
+fn whole(digest: &Digest) -> ScanSubject {
+    ScanSubject { digest: digest.clone(), platform: None, verdicts: Vec::new(), requested: false }
 }
 
 /// Everything that is known when one image's scans are judged.
@@ -171,6 +170,15 @@ impl<'a> Case<'a> {
     /// What is wrong with the scans of one subject, in the order of [`Trouble::rank`]; none if nothing is.
     fn trouble(&self, subject: &'a ScanSubject) -> Option<Trouble<'a>> {
         // 1. Everything that is listed counts, and 2. what cannot be read fails.
+        self.faults(subject).or_else(|| match self.rule.sources.all {
+            // 3. Enough sources must have answered lately enough.
+            true => self.unanswered(subject),
+            false => self.unanswered_by_any(subject),
+        })
+    }
+
+    /// What is wrong with a subject's scans whoever else answers.
+    fn faults(&self, subject: &'a ScanSubject) -> Option<Trouble<'a>> {
         let mut denials = Vec::new();
         let (mut truncated, mut unreadable) = (None, None);
         for verdict in self.counted(subject) {
@@ -189,14 +197,7 @@ impl<'a> Case<'a> {
         if let Some((source, problem)) = unreadable {
             return Some(Trouble::Unreadable { source, problem });
         }
-        if let Some(failure) = &self.attested.failed {
-            return Some(Trouble::Unattested(failure));
-        }
-        // 3. Enough sources must have answered lately enough.
-        match self.rule.sources.all {
-            true => self.unanswered(subject),
-            false => self.unanswered_by_any(subject),
-        }
+        self.attested.failed.as_ref().map(Trouble::Unattested)
     }
 
     /// Every verdict on the subject that counts.
@@ -204,7 +205,7 @@ impl<'a> Case<'a> {
         let rule = self.rule;
         let own = subject.verdicts.iter().filter(|verdict| rule.sources.count(&verdict.source));
         let attested = self.attested.verdicts.iter().filter(|verdict| {
-            let covers = |platform: &crate::evidence::Platform| {
+            let covers = |platform: &Platform| {
                 verdict.platforms.is_empty() || verdict.platforms.iter().any(|one| one.covers(platform))
             };
             subject.platform.as_ref().is_none_or(covers)
@@ -235,7 +236,7 @@ impl<'a> Case<'a> {
             }) else {
                 continue;
             };
-            if self.rule.honor_vex && one.vex.is_some_and(|vex| vex.subtracts()) {
+            if self.rule.honor_vex && one.vex.is_some_and(VexStatus::subtracts) {
                 continue;
             }
             let expired = match self.rule.ignore.of(one, self.clock.now) {

@@ -8,8 +8,7 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use strict::{StrictError, parse_strictly};
-
+use self::strict::{StrictError, parse_strictly};
 use super::{
     Action, OnError, Policy, PolicyId, PolicyKind, Requirement, Selector, Version,
     selector::{is_dns_label, is_dns_subdomain},

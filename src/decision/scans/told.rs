@@ -1,5 +1,7 @@
 //! What is told of scans. Everything that a verdict says goes through [`printable`].
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::{
     Case, Hidden, Stale, Trouble,
     clock::{Known, day},
@@ -9,8 +11,6 @@ use crate::{
     evidence::{ScanSubject, Severity, Vulnerability},
     policy::DenyRule,
 };
-
-use jiff::{SignedDuration, Timestamp};
 
 /// How many vulnerabilities are told.
 const TOLD: usize = 3;

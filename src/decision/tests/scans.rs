@@ -57,11 +57,11 @@ fn with(mut rules: Value, field: &str, value: Value) -> Value {
     rules
 }
 
-fn all(names: &[&str]) -> Value {
+fn by_all(names: &[&str]) -> Value {
     with(high(), "sources", json!({"answer": "All", "names": names}))
 }
 
-fn any(names: &[&str]) -> Value {
+fn by_any(names: &[&str]) -> Value {
     with(high(), "sources", json!({ "names": names }))
 }
 
@@ -86,18 +86,18 @@ fn any(names: &[&str]) -> Value {
 // One fresh verdict is enough, unless all must be.
 #[case::one_is_fresh(high(), vec![trivy(scanned_at(OLD, vec![])), grype(scan(vec![]))], "Satisfied", None)]
 #[case::an_importer_is_anybody(high(), vec![verdict("ci-import", Ok(scan(vec![])))], "Satisfied", None)]
-#[case::one_of_all_is_stale(all(&["trivy", "grype"]), vec![trivy(scanned_at(OLD, vec![])), grype(scan(vec![]))], "Violated", Some(Reason::ScanVerdictStale))]
-#[case::one_of_all_is_missing(all(&["trivy", "grype"]), vec![grype(scan(vec![]))], "Absent", Some(Reason::ScanVerdictMissing))]
-#[case::stale_comes_before_missing(all(&["trivy", "grype"]), vec![grype(scanned_at(OLD, vec![]))], "Violated", Some(Reason::ScanVerdictStale))]
-#[case::all_are_fresh(all(&["trivy", "grype"]), vec![trivy(scan(vec![])), grype(scan(vec![low()]))], "Satisfied", None)]
+#[case::one_of_all_is_stale(by_all(&["trivy", "grype"]), vec![trivy(scanned_at(OLD, vec![])), grype(scan(vec![]))], "Violated", Some(Reason::ScanVerdictStale))]
+#[case::one_of_all_is_missing(by_all(&["trivy", "grype"]), vec![grype(scan(vec![]))], "Absent", Some(Reason::ScanVerdictMissing))]
+#[case::stale_comes_before_missing(by_all(&["trivy", "grype"]), vec![grype(scanned_at(OLD, vec![]))], "Violated", Some(Reason::ScanVerdictStale))]
+#[case::all_are_fresh(by_all(&["trivy", "grype"]), vec![trivy(scan(vec![])), grype(scan(vec![low()]))], "Satisfied", None)]
 #[case::the_clusters_are_fresh(with(high(), "sources", json!({"answer": "All"})), vec![trivy(scan(vec![])), grype(scan(vec![]))], "Satisfied", None)]
 #[case::one_of_the_clusters_is_missing(with(high(), "sources", json!({"answer": "All"})), vec![trivy(scan(vec![]))], "Absent", Some(Reason::ScanVerdictMissing))]
 #[case::an_importer_is_none_of_the_clusters(with(high(), "sources", json!({"answer": "All"})), vec![trivy(scan(vec![])), verdict("ci-import", Ok(scan(vec![])))], "Absent", Some(Reason::ScanVerdictMissing))]
 #[case::an_importers_findings_count_all_the_same(with(high(), "sources", json!({"answer": "All"})), vec![trivy(scan(vec![])), grype(scan(vec![])), verdict("ci-import", Ok(scan(vec![critical()])))], "Violated", Some(Reason::VulnerabilityDenied))]
 // Who is not named does not count, for or against.
-#[case::somebody_else_is_clean(any(&["trivy"]), vec![grype(scan(vec![]))], "Absent", Some(Reason::ScanVerdictMissing))]
-#[case::somebody_else_is_violating(any(&["trivy"]), vec![trivy(scan(vec![])), grype(scan(vec![critical()]))], "Satisfied", None)]
-#[case::somebody_else_is_damaged(any(&["trivy"]), vec![trivy(scan(vec![])), damaged("grype")], "Satisfied", None)]
+#[case::somebody_else_is_clean(by_any(&["trivy"]), vec![grype(scan(vec![]))], "Absent", Some(Reason::ScanVerdictMissing))]
+#[case::somebody_else_is_violating(by_any(&["trivy"]), vec![trivy(scan(vec![])), grype(scan(vec![critical()]))], "Satisfied", None)]
+#[case::somebody_else_is_damaged(by_any(&["trivy"]), vec![trivy(scan(vec![])), damaged("grype")], "Satisfied", None)]
 fn five_answers(
     #[case] rules: Value,
     #[case] verdicts: Vec<Arc<ScanVerdict>>,

@@ -104,12 +104,10 @@ async fn an_older_scan_never_replaces_a_newer_one_and_nothing_changes_its_subjec
     // Later, though it reads as if it were earlier.
     apply(&at("2026-06-01T23:00:02-02:00")).await.unwrap();
 
-    for change in [(|spec: &mut Value| spec["source"] = json!("grype")) as fn(&mut Value), |spec| {
-        spec["digest"] = json!(format!("sha256:{}", hex('d')))
-    }] {
+    for (field, value) in [("source", json!("grype")), ("digest", json!(format!("sha256:{}", hex('d'))))] {
         let later = |spec: &mut Value| {
             spec["scannedAt"] = json!("2026-06-03T00:00:00Z");
-            change(spec);
+            spec[field] = value.clone();
         };
         let status = apply(&later).await.expect_err("it was accepted");
         contains(&status, "digest and source never change");

@@ -35,7 +35,7 @@ fn an_object_does_not_pass_for_an_attestation() {
 #[case("")]
 fn a_look_alike_is_not_the_source(#[case] source: &str) {
     let scene = of(vec![verdict(source, Ok(scan(vec![])))]);
-    assert_eq!(scene.reason(any(&["trivy"])), Some(Reason::ScanVerdictMissing));
+    assert_eq!(scene.reason(by_any(&["trivy"])), Some(Reason::ScanVerdictMissing));
 }
 
 /// A vulnerability that is denied by name is denied under each of its names, in any case.
@@ -105,7 +105,7 @@ fn a_verdict_cannot_write_into_a_denial() {
         fixed: Some(hostile.clone()),
         ..critical()
     };
-    let many = (0..500).map(|at| Vulnerability { score: Some(at as u8 % 100), ..one.clone() }).collect();
+    let many = (0..500).map(|at| Vulnerability { id: format!("{at}{hostile}"), ..one.clone() }).collect();
     for verdicts in [
         vec![verdict(&hostile, Ok(scan(many)))],
         vec![verdict(&hostile, Err(hostile.clone()))],

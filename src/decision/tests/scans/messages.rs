@@ -115,8 +115,8 @@ fn a_denial_of_what_nobody_has_scanned_says_whether_somebody_will() {
     let nothing = |platform| subject(platform, vec![]);
     assert_snapshot!(told(nothing(None), high()), @"ScanVerdictMissing: found no scan verdict; wanted a scan verdict; have the image scanned by a source that counts");
     assert_snapshot!(told(ScanSubject { requested: true, ..nothing(None) }, high()), @"ScanVerdictMissing: found no scan verdict; wanted a scan verdict; a scan has been requested: try again in a few minutes");
-    assert_snapshot!(told(nothing(Some("linux/amd64")), any(&["trivy", "grype", "ci-import"])), @"ScanVerdictMissing: found no scan verdict on linux/amd64 (sha256:eeeeeeeeeeee…); wanted a verdict by trivy, grype or ci-import; have the image scanned by a source that counts");
-    let four = all(&["trivy", "grype", "clair", "snyk"]);
+    assert_snapshot!(told(nothing(Some("linux/amd64")), by_any(&["trivy", "grype", "ci-import"])), @"ScanVerdictMissing: found no scan verdict on linux/amd64 (sha256:eeeeeeeeeeee…); wanted a verdict by trivy, grype or ci-import; have the image scanned by a source that counts");
+    let four = by_all(&["trivy", "grype", "clair", "snyk"]);
     assert_snapshot!(told(nothing(Some("linux/amd64")), four), @"ScanVerdictMissing: found no scan verdict by trivy, grype, clair and 1 more on linux/amd64 (sha256:eeeeeeeeeeee…); wanted a verdict by trivy, grype, clair and 1 more; have the image scanned by a source that counts");
     let one = subject(None, vec![grype(scan(vec![]))]);
     assert_snapshot!(told(one, with(high(), "sources", json!({"answer": "All"}))), @"ScanVerdictMissing: found no scan verdict by trivy; wanted a verdict by trivy; have the image scanned by a source that counts");
