@@ -111,3 +111,53 @@ fn it_speaks_of_the_platform_that_was_scanned() {
     let arm64 = || vec![subject(Some("linux/arm64/v8"), vec![])];
     assert_eq!(judged(sources(), Some(&of("linux/arm64")), arm64()), None);
 }
+
+fn listening(name: &str) -> Arc<Policy> {
+    let authorities = json!([
+        {"name": "ci", "key": {"inline": KEY}},
+        {"name": "lost", "key": {"inline": KEY, "trustRootRef": {"name": "theirs"}}},
+    ]);
+    policy(json!({
+        "signatures": {"authorities": authorities},
+        "vulnerabilities": {"deny": [{"severity": "High"}], "sources": {"attestations": [name]}},
+    }))
+}
+
+/// Nobody knows what an authority says that cannot be checked, whoever else has looked.
+#[test]
+fn an_authority_that_cannot_be_checked_is_not_silent() {
+    let scene = of(vec![trivy(scan(vec![]))]);
+    let reason = |name: &str, scene: &Scene| {
+        let decision = scene.decide(&[listening(name)], "a.example/x:1");
+        let result = decision.results.iter().find(|result| result.check == Check::Vulnerabilities).unwrap();
+        result.verdict.finding().map(|finding| finding.reason)
+    };
+    assert_eq!(reason("ci", &scene), None);
+    assert_eq!(reason("lost", &scene), Some(Reason::AuthorityUnusable));
+    for error in failures() {
+        let lost = Scene { beside: Err(error.clone()), ..scene.clone() };
+        assert!(reason("ci", &lost).is_some(), "{error}");
+        let decision = lost.decide(&[listening("ci")], "a.example/x:1");
+        let result = decision.results.iter().find(|result| result.check == Check::Vulnerabilities).unwrap();
+        assert_eq!(matches!(result.verdict, Verdict::Indeterminate(_)), !error.is_answer(), "{error}");
+    }
+    // Somebody else's statement is nobody's word.
+    let other = Scene { beside: Ok(vec![damaged_report(by_key(OTHER_KEY))]), ..scene.clone() };
+    assert_eq!(reason("ci", &other), None);
+    let own = Scene { beside: Ok(vec![damaged_report(by_key(KEY))]), ..scene };
+    assert_eq!(reason("ci", &own), Some(Reason::ScanVerdictUnreadable));
+}
+
+/// A judgement that waits for an attestation is not remembered for long, and one that could not look not at all.
+#[test]
+fn a_judgement_without_an_attestation_does_not_hold() {
+    let policy = listening("ci");
+    let image: ImageReference = "a.example/x:1".parse().unwrap();
+    let signed = Scene { beside: Ok(vec![signature(by_key(KEY))]), ..Scene::default() };
+    let judgement = signed.judged(&policy, &image, &digest('a'));
+    assert_eq!(judgement.verdict(0), Some(&Verdict::Satisfied));
+    assert!(!judgement.holds() && judgement.is_conclusive());
+    let lost = Scene { beside: Err(RegistryError::TimedOut), ..Scene::default() };
+    let judgement = lost.judged(&policy, &image, &digest('a'));
+    assert!(!judgement.holds() && !judgement.is_conclusive());
+}
