@@ -11,6 +11,8 @@
 mod bounds;
 mod text;
 
+use std::cmp::Ordering;
+
 use jiff::Timestamp;
 
 use crate::{
@@ -73,12 +75,7 @@ impl Report {
                 }
             }
         }
-        merged.sort_by(|one, other| {
-            weight(other)
-                .cmp(&weight(one))
-                .then_with(|| one.id.cmp(&other.id))
-                .then_with(|| (&one.package, &one.installed).cmp(&(&other.package, &other.installed)))
-        });
+        merged.sort_by(worst_first);
         self.vulnerabilities = merged;
     }
 
@@ -90,7 +87,14 @@ impl Report {
     }
 }
 
-/// What puts one vulnerability before another.
+/// Whether one vulnerability comes before another in a list that has the worst first.
+pub(crate) fn worst_first(one: &Vulnerability, other: &Vulnerability) -> Ordering {
+    weight(other)
+        .cmp(&weight(one))
+        .then_with(|| one.id.cmp(&other.id))
+        .then_with(|| (&one.package, &one.installed).cmp(&(&other.package, &other.installed)))
+}
+
 fn weight(one: &Vulnerability) -> (Severity, bool, bool, u8) {
     let vexed = one.vex.is_some_and(crate::evidence::VexStatus::subtracts);
     (one.severity.unwrap_or(Severity::Critical), !vexed, one.is_fixable(), one.score.unwrap_or_default())
