@@ -36,7 +36,7 @@ struct Document {
     packages: Option<HashMap<String, Package>>,
     environments: Option<HashMap<String, Option<Vec<Environment>>>>,
     vulnerabilities: Option<HashMap<String, Advisory>>,
-    package_vulnerabilities: Option<HashMap<String, Option<Vec<String>>>>,
+    package_vulnerabilities: Option<HashMap<String, Vec<String>>>,
     enrichments: Option<HashMap<String, Option<Vec<HashMap<String, Vec<Cvss>>>>>>,
     /// Of a report of the indexer, which says what packages there are and nothing about them.
     state: Option<String>,
@@ -116,7 +116,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Report>, ReadError> {
             .ok_or_else(|| ReadError::malformed(place(), "there is no such package in packages"))?;
         let environments = document.environments.as_ref().and_then(|all| all.get(package_id)?.as_deref());
         let (name, version) = (text::package(&package.name), text::package(&package.version));
-        for id in ids.iter().flatten() {
+        for id in ids {
             let (Some(advisory), Some(found)) = (advisories.get(id), known.get(id.as_str())) else {
                 let problem = format!("{:?} is not in vulnerabilities", text::plain(id));
                 return Err(ReadError::malformed(place(), problem));

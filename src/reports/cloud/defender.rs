@@ -119,24 +119,24 @@ pub(in crate::reports) fn read(bytes: &[u8]) -> Result<Vec<Report>, ReadError> {
     };
     let (mut images, mut others) = (ByImage::default(), 0);
     let mut times: BTreeMap<Digest, Timestamp> = BTreeMap::new();
-    for (at, properties) in assessments.into_iter().filter_map(|one| one.properties).enumerate() {
-        let Some(details) = properties.additional_data else { continue };
-        let new = match details.assessed_resource_type.as_deref() {
-            Some("AzureContainerRegistryVulnerability") => true,
-            Some("ContainerRegistryVulnerability") => false,
-            _ => {
-                others += 1;
-                continue;
-            }
+    for (at, one) in assessments.into_iter().enumerate() {
+        let place = |field: &str| format!("value[{at}].properties.{field}");
+        let Some(properties) = one.properties else {
+            return Err(ReadError::malformed(format!("value[{at}]"), "it has no properties"));
         };
+        let Some(details) = properties.additional_data else {
+            return Err(ReadError::malformed(place("additionalData"), "it is missing"));
+        };
+        if !details.is_about_image() {
+            others += 1;
+            continue;
+        }
         let status = properties.status.unwrap_or(Status { code: None, severity: None });
         if status.code.as_deref() == Some("Healthy") {
             continue;
         }
         let artifact = details.artifact_details.as_ref().and_then(|artifact| artifact.digest.as_deref());
-        let digest =
-            if new { artifact } else { details.image_digest.as_deref() }.unwrap_or_default().to_owned();
-        let place = |field: &str| format!("value[{at}].properties.{field}");
+        let digest = artifact.or(details.image_digest.as_deref()).unwrap_or_default().to_owned();
         let image = images.image(&digest, || place("additionalData: its digest"))?;
         let found = details.vulnerability(properties.id.unwrap_or_default(), status.severity.as_deref());
         images.add(&image, || place("id"), found)?;
@@ -164,6 +164,14 @@ pub(in crate::reports) fn read(bytes: &[u8]) -> Result<Vec<Report>, ReadError> {
 }
 
 impl Details {
+    fn is_about_image(&self) -> bool {
+        let kind = self.assessed_resource_type.as_deref();
+        let named = ["AzureContainerRegistryVulnerability", "ContainerRegistryVulnerability"];
+        self.artifact_details.is_some()
+            || self.image_digest.is_some()
+            || kind.is_some_and(|kind| named.contains(&kind))
+    }
+
     fn vulnerability(self, id: String, severity: Option<&str>) -> Vulnerability {
         let known = self.vulnerability_details;
         let software = self.software_details;

@@ -180,7 +180,7 @@ fn scan(
         for digest in one.images() {
             names(digest, &format!("{}.resources.imageHash", place()))?;
         }
-        for vulnerability in one.vulnerabilities() {
+        for vulnerability in one.vulnerabilities(&place())? {
             found.add(place, vulnerability)?;
         }
     }

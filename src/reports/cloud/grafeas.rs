@@ -39,6 +39,7 @@ struct Answer {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Occurrence {
+    kind: Option<String>,
     resource_uri: Option<String>,
     /// Of the API's beta.
     resource: Option<Resource>,
@@ -135,10 +136,14 @@ pub(in crate::reports) fn read(bytes: &[u8]) -> Result<Vec<Report>, ReadError> {
     let mut images = ByImage::default();
     let mut scans: BTreeMap<Digest, Scan> = BTreeMap::new();
     for (at, one) in occurrences.into_iter().enumerate() {
-        if one.vulnerability.is_none() && one.discovery.is_none() {
-            continue;
-        }
         let place = format!("occurrences[{at}]");
+        match one.kind.as_deref() {
+            Some("VULNERABILITY") if one.vulnerability.is_none() => {
+                return Err(ReadError::malformed(place, "it has no vulnerability"));
+            }
+            _ if one.vulnerability.is_none() && one.discovery.is_none() => continue,
+            _ => {}
+        }
         let resource = one.resource.and_then(|resource| resource.uri);
         let uri = one.resource_uri.or(resource).unwrap_or_default();
         let (_, digest) = uri.rsplit_once('@').unwrap_or_default();

@@ -22,6 +22,8 @@ use super::ByImage;
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Finding {
+    #[serde(rename = "type")]
+    kind: Option<String>,
     severity: Option<String>,
     fix_available: Option<String>,
     package_vulnerability_details: Option<Details>,
@@ -60,6 +62,8 @@ struct Package {
 
 #[derive(Deserialize)]
 struct Resource {
+    #[serde(rename = "type")]
+    kind: Option<String>,
     details: Option<ResourceDetails>,
 }
 
@@ -81,18 +85,26 @@ impl Finding {
         self.severity.as_deref().unwrap_or_default()
     }
 
-    /// The digests of the images that it is about. Empty: it is about none.
+    /// The digests of the images that it is about, empty for an image that has none. None at all: it is about
+    /// other things.
     pub(super) fn images(&self) -> impl Iterator<Item = &str> {
         self.resources.iter().filter_map(|resource| {
-            let image = resource.details.as_ref()?.aws_ecr_container_image.as_ref()?;
-            // an image without a digest is refused where the digest is read
-            Some(image.image_hash.as_deref().unwrap_or_default())
+            let details = resource.details.as_ref();
+            let image = details.and_then(|details| details.aws_ecr_container_image.as_ref());
+            let is_image = image.is_some() || resource.kind.as_deref() == Some("AWS_ECR_CONTAINER_IMAGE");
+            let digest = image.and_then(|image| image.image_hash.as_deref()).unwrap_or_default();
+            is_image.then_some(digest)
         })
     }
 
-    /// What it says: one vulnerability in each of its packages. None if it is about other things.
-    pub(super) fn vulnerabilities(&self) -> Vec<Vulnerability> {
-        let Some(details) = &self.package_vulnerability_details else { return Vec::new() };
+    /// What it says, at `place`: one vulnerability in each of its packages. Nothing if it is about code or network.
+    pub(super) fn vulnerabilities(&self, place: &str) -> Result<Vec<Vulnerability>, ReadError> {
+        let Some(details) = &self.package_vulnerability_details else {
+            return match self.kind.as_deref() {
+                Some("CODE_VULNERABILITY" | "NETWORK_REACHABILITY") => Ok(Vec::new()),
+                _ => Err(ReadError::malformed(place, "it has no packageVulnerabilityDetails")),
+            };
+        };
         let score = self.inspector_score.number().or(self.score.number()).and_then(text::score);
         let names =
             named(&details.vulnerability_id, details.related_vulnerabilities.iter().map(String::as_str));
@@ -112,10 +124,10 @@ impl Finding {
                 .map(|time| time.to_zoned(jiff::tz::TimeZone::UTC).date()),
             ..names.clone()
         };
-        match details.vulnerable_packages.is_empty() {
+        Ok(match details.vulnerable_packages.is_empty() {
             true => vec![one(None)],
             false => details.vulnerable_packages.iter().map(|package| one(Some(package))).collect(),
-        }
+        })
     }
 }
 
@@ -150,7 +162,7 @@ pub(super) fn reports(findings: Vec<Finding>) -> Result<Vec<Report>, ReadError> 
     }
     let mut images = ByImage::default();
     for (at, finding) in findings.into_iter().enumerate() {
-        let vulnerabilities = finding.vulnerabilities();
+        let vulnerabilities = finding.vulnerabilities(&format!("findings[{at}]"))?;
         for digest in finding.images() {
             let place = || format!("findings[{at}].resources.imageHash");
             let image = images.image(digest, place)?;

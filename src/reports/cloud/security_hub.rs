@@ -40,6 +40,8 @@ struct Severity {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Resource {
+    #[serde(rename = "Type")]
+    kind: Option<String>,
     details: Option<Details>,
 }
 
@@ -109,8 +111,11 @@ pub(super) fn reports(findings: Vec<Finding>) -> Result<Vec<Report>, ReadError> 
         let severity = finding.severity.as_ref().and_then(|severity| severity.label.as_deref());
         let rows = finding.vulnerabilities.unwrap_or_default();
         let of_images = finding.resources.iter().filter_map(|resource| {
-            let image = resource.details.as_ref()?.aws_ecr_container_image.as_ref()?;
-            Some(image.image_digest.as_deref().unwrap_or_default())
+            let details = resource.details.as_ref();
+            let image = details.and_then(|details| details.aws_ecr_container_image.as_ref());
+            let is_image = image.is_some() || resource.kind.as_deref() == Some("AwsEcrContainerImage");
+            // an image without a digest is refused where the digest is read
+            is_image.then(|| image.and_then(|image| image.image_digest.as_deref()).unwrap_or_default())
         });
         for digest in of_images {
             let image = images.image(digest, || format!("Findings[{at}].Resources.ImageDigest"))?;
