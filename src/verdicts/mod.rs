@@ -3,3 +3,7 @@
 //! In come ImageScanVerdicts, and the reports of scanners. Out go what is known of one digest's scans, at once
 //! and without asking anybody, and ImageScanVerdicts for the cluster to keep. No scanner is ever asked while a
 //! review waits.
+
+mod object;
+
+pub use object::{OBJECT_BYTES, Scanned, Unbound, from_json, from_value, object_name, to_object};
