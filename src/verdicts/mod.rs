@@ -4,6 +4,11 @@
 //! and without asking anybody, and ImageScanVerdicts for the cluster to keep. No scanner is ever asked while a
 //! review waits.
 
+mod currency;
+mod index;
 mod object;
+mod requests;
+mod source;
 
+pub use index::VerdictIndex;
 pub use object::{OBJECT_BYTES, Scanned, Unbound, from_json, from_value, object_name, to_object};
