@@ -15,6 +15,7 @@ mod openapi;
 mod references;
 mod references_and_patterns;
 mod registry;
+mod reports;
 mod scanners;
 mod serve;
 mod settings;

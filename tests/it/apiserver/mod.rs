@@ -2,5 +2,6 @@
 
 mod controllers;
 mod definitions;
+mod scan_verdicts;
 mod server;
 mod trust;
