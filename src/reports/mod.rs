@@ -36,6 +36,7 @@ mod snyk;
 mod text;
 mod trivy;
 mod trivy_operator;
+mod vex;
 mod walk;
 
 #[cfg(test)]
@@ -51,6 +52,7 @@ pub use attestation::{CUSTOM, PREDICATE_TYPES, read_statement};
 pub use bind::{Binding, Bound, KnownImage};
 pub use bounds::{LIMITS, Limits, ReadError};
 pub use format::{Format, FormatError, read};
+pub use vex::{VexDocument, read_vex};
 
 /// What a scanner said of one image.
 #[derive(Clone, Debug, Default, PartialEq)]
