@@ -11,8 +11,8 @@
 //! # How a reader is made
 //!
 //! One file for each format, with `pub(super) fn read(bytes: &[u8]) -> Result<Vec<Report>, ReadError>`. It takes
-//! the document through [`bounds::parse`] and names there the lists that it keeps, gives every text to
-//! [`text`], sets `rows` to the number of entries as written, and leaves merging to [`read`]. It answers with
+//! the document through `bounds::parse` and names there the lists that it keeps, gives every text to
+//! `text`, sets `rows` to the number of entries as written, and leaves merging to [`read`]. It answers with
 //! at least one report; several if the document speaks of several images. A document of another kind is
 //! [`ReadError::Foreign`], one in which not everything was looked at [`ReadError::Incomplete`].
 
