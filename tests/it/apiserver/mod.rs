@@ -3,4 +3,5 @@
 mod controllers;
 mod definitions;
 mod server;
+mod sources;
 mod trust;

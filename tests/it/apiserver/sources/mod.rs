@@ -1,0 +1,3 @@
+//! VulnerabilitySources on a real API server, and the controller that makes verdicts of them.
+
+mod definitions;
