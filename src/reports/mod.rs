@@ -7,20 +7,37 @@
 //!
 //! A report is not believed for what it says of itself: [`Report::bind`] ties it to the digest that it is to
 //! speak for.
+//!
+//! # How a reader is made
+//!
+//! One file for each format, with `pub(super) fn read(bytes: &[u8]) -> Result<Vec<Report>, ReadError>`. It takes
+//! the document through [`bounds::parse`] and names there the lists that it keeps, gives every text to
+//! [`text`], sets `rows` to the number of entries as written, and leaves merging to [`read`]. It answers with
+//! at least one report; several if the document speaks of several images. A document of another kind is
+//! [`ReadError::Foreign`], one in which not everything was looked at [`ReadError::Incomplete`].
 
+mod bind;
 mod bounds;
+mod format;
+mod settle;
 mod text;
+mod walk;
+
+#[cfg(test)]
+mod tests;
 
 use jiff::Timestamp;
 
 use crate::{
-    evidence::{Counts, Platform, Severity, Vulnerability},
+    evidence::{Platform, Vulnerability},
     image::Digest,
 };
+pub use bind::{Binding, Bound, KnownImage};
 pub use bounds::{LIMITS, Limits, ReadError};
+pub use format::{Format, FormatError, read};
 
 /// What a scanner said of one image.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
     /// Which image it is about, as far as the report says so.
     pub subject: Subject,
@@ -34,6 +51,9 @@ pub struct Report {
     pub database_at: Option<Timestamp>,
     /// When the image was scanned; none where nobody says.
     pub scanned_at: Option<Timestamp>,
+    /// The distribution, if the scanner says that its makers have ended their support: `alpine 3.10.9`. No more
+    /// advisories appear for it then, so that no findings mean little. None: supported, or nobody says.
+    pub end_of_life: Option<String>,
     /// How many entries the report has, as written.
     pub rows: usize,
     /// What was found: one for each name in each version of each package, the worst first. See
@@ -52,75 +72,7 @@ pub struct Subject {
     pub platform: Option<Platform>,
     /// The name under which the image was scanned: for people, and no binding.
     pub name: Option<String>,
-}
-
-impl Report {
-    /// Merges entries for the same name in the same version of the same package, and puts the worst first.
-    ///
-    /// Of two entries that differ, what counts against the image is kept: the higher severity (none stated counts as
-    /// the highest), a fix if either names one, the earlier date of publication, and VEX only if both say it.
-    pub fn settle(&mut self) {
-        use std::collections::HashMap;
-        let mut merged: Vec<Vulnerability> = Vec::with_capacity(self.vulnerabilities.len());
-        let mut places: HashMap<(String, String, String, String), usize> = HashMap::new();
-        for one in self.vulnerabilities.drain(..) {
-            let key = (one.id.clone(), one.package.clone(), one.package_type.clone(), one.installed.clone());
-            match places.get(&key) {
-                Some(at) => merge(&mut merged[*at], one),
-                None => {
-                    places.insert(key, merged.len());
-                    merged.push(one);
-                }
-            }
-        }
-        merged.sort_by(|one, other| {
-            weight(other)
-                .cmp(&weight(one))
-                .then_with(|| one.id.cmp(&other.id))
-                .then_with(|| (&one.package, &one.installed).cmp(&(&other.package, &other.installed)))
-        });
-        self.vulnerabilities = merged;
-    }
-
-    /// How many vulnerabilities were found.
-    pub fn counts(&self) -> Counts {
-        let mut counts = Counts::default();
-        self.vulnerabilities.iter().for_each(|one| counts.add(one));
-        counts
-    }
-}
-
-/// What puts one vulnerability before another.
-fn weight(one: &Vulnerability) -> (Severity, bool, bool, u8) {
-    let vexed = one.vex.is_some_and(crate::evidence::VexStatus::subtracts);
-    (one.severity.unwrap_or(Severity::Critical), !vexed, one.is_fixable(), one.score.unwrap_or_default())
-}
-
-fn merge(kept: &mut Vulnerability, other: Vulnerability) {
-    kept.severity = match (kept.severity, other.severity) {
-        (Some(one), Some(two)) => Some(one.max(two)),
-        _ => None,
-    };
-    kept.score = kept.score.max(other.score);
-    kept.fixed = match (kept.fixed.take(), other.fixed) {
-        (Some(one), Some(two)) if one.is_empty() => Some(two),
-        (Some(one), _) => Some(one),
-        (None, two) => two,
-    };
-    kept.published = match (kept.published, other.published) {
-        (Some(one), Some(two)) => Some(one.min(two)),
-        (one, two) => one.or(two),
-    };
-    kept.first_seen = match (kept.first_seen, other.first_seen) {
-        (Some(one), Some(two)) => Some(one.min(two)),
-        (one, two) => one.or(two),
-    };
-    if kept.vex != other.vex {
-        kept.vex = None;
-    }
-    for alias in other.aliases {
-        if !kept.aliases.contains(&alias) {
-            kept.aliases.push(alias);
-        }
-    }
+    /// Why what the report says of its image cannot be true, as where it carries a configuration that does not
+    /// hash to the digest beside it: somebody has changed it. Such a report can be read, and binds to nothing.
+    pub contradiction: Option<String>,
 }

@@ -2,10 +2,13 @@
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
-use crate::evidence::Severity;
+use super::bounds::LIMITS;
+use crate::{evidence::Severity, image::Digest};
 
 /// The longest text that is kept of a name or version, in bytes. Longer ones are cut at a character's end.
 const TEXT_LIMIT: usize = 256;
+/// The longest name of a vulnerability, in bytes.
+const ID_LIMIT: usize = 64;
 /// The earliest year that is believed: older dates are what programs write that have none.
 const EARLIEST: i16 = 1990;
 
@@ -64,17 +67,86 @@ pub(super) fn date(text: &str) -> Option<Date> {
     (day.year() >= EARLIEST).then_some(day)
 }
 
-/// A text without what could make it look like another: no control characters and none that change the direction
-/// of writing, no blanks around it, at most 256 bytes.
-pub(super) fn plain(text: &str) -> String {
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+/// A moment in seconds since 1970, with or without a fraction; none before 1990, and for what is no moment.
+pub(super) fn unix(seconds: f64) -> Option<Timestamp> {
+    let since = jiff::SignedDuration::try_from_secs_f64(seconds).ok()?;
+    let time = Timestamp::from_duration(since).ok()?;
+    (time.to_zoned(TimeZone::UTC).year() >= EARLIEST).then_some(time)
+}
+
+/// The name of a vulnerability: at most 64 bytes, by [`name`]; none for a text in which there is none.
+pub(super) fn id(text: &str) -> Option<String> {
+    let id = name(text, ID_LIMIT);
+    (!id.is_empty()).then_some(id)
+}
+
+/// Names of a vulnerability beside `id`: each once, those that CVE and GitHub give first, at most 128.
+pub(super) fn aliases<'a>(id: &str, texts: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let rank = |name: &str| match name {
+        name if name.starts_with("CVE-") => 0,
+        name if name.starts_with("GHSA-") => 1,
+        _ => 2,
     };
-    let mut plain: String = text.trim().chars().filter(|c| !hidden(*c)).collect();
-    if plain.len() > TEXT_LIMIT {
-        let end = (0..=TEXT_LIMIT).rev().find(|at| plain.is_char_boundary(*at)).unwrap_or(0);
-        plain.truncate(end);
+    let names = texts.into_iter().filter_map(self::id).filter(|alias| !alias.eq_ignore_ascii_case(id));
+    let mut names: Vec<String> = names.collect();
+    names.sort_by(|one, other| rank(one).cmp(&rank(other)).then_with(|| one.cmp(other)));
+    names.dedup();
+    names.truncate(LIMITS.aliases);
+    names
+}
+
+/// The name, or version, of a package: at most 256 bytes, by [`name`].
+pub(super) fn package(text: &str) -> String {
+    name(text, TEXT_LIMIT)
+}
+
+/// What kind of package a package URL names: `deb` of `pkg:deb/debian/bash@5.0`.
+///
+/// Source: package-url specification, "Rules for each purl component".
+pub(super) fn purl_type(purl: &str) -> Option<String> {
+    let (kind, _) = purl.trim().strip_prefix("pkg:")?.trim_start_matches('/').split_once('/')?;
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '+' | '-');
+    (!kind.is_empty() && kind.len() <= ID_LIMIT && kind.chars().all(fits)).then(|| kind.to_ascii_lowercase())
+}
+
+/// A text by which something is found, in at most `limit` bytes: as [`plain`], but two texts that differ stay two.
+/// One that is too long, or holds what cannot be seen, ends in `~` and 16 hex digits of the whole text's SHA-256.
+fn name(text: &str, limit: usize) -> String {
+    let trimmed = text.trim();
+    let seen = visible(trimmed);
+    if seen.len() == trimmed.len() && seen.len() <= limit {
+        return seen;
     }
-    plain
+    let hash = Digest::sha256(trimmed.as_bytes());
+    format!("{}~{}", cut(seen, limit - 17), &hash.hex()[..16])
+}
+
+/// A text for people, without what could make it look like another: no control characters and none that are not
+/// seen or change the direction of writing, no blanks around it, at most 256 bytes.
+pub(super) fn plain(text: &str) -> String {
+    cut(visible(text.trim()), TEXT_LIMIT)
+}
+
+fn visible(text: &str) -> String {
+    text.chars().filter(|c| !is_hidden(*c)).collect()
+}
+
+fn cut(mut text: String, limit: usize) -> String {
+    if text.len() > limit {
+        let end = (0..=limit).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
+    }
+    text
+}
+
+/// Whether a character is not seen, or changes how others are: the general categories Cc, Cf, Zl and Zp of
+/// Unicode, and fillers and variation selectors.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}'
+            | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }

@@ -1,0 +1,3 @@
+//! What the frame promises, on values and small documents of our own.
+
+mod bind;
