@@ -12,20 +12,30 @@
 
 mod client;
 mod failure;
+mod feeds;
 mod flights;
 mod index;
 mod namespaces;
 mod policies;
 mod pull_secrets;
+mod sources;
 mod standing;
 #[cfg(test)]
 mod testing;
 mod trust;
+mod verdict_writer;
 mod watch;
 
 pub use client::{ClientError, client};
+pub use failure::ClusterError;
+pub use feeds::{
+    Feed, Following, PodImages, ReportName, SCAN_WANTED, StoredVerdict, WANTED_BY, follow_pods, follow_reports,
+    follow_verdicts, follow_wanted, read_report,
+};
 pub use namespaces::ClusterNamespaces;
 pub use policies::{PoliciesObserver, PolicyTally, PublishedPolicies, WatchedPolicies};
 pub use pull_secrets::{ClusterPullSecrets, NoPullSecrets};
+pub use sources::{SourceObject, WatchedSources};
 pub use standing::WatchState;
 pub use trust::WatchedTrust;
+pub use verdict_writer::{VerdictWriter, Written};
