@@ -82,6 +82,8 @@ pub struct ReportName {
     pub namespace: Box<str>,
     /// Its name.
     pub name: Box<str>,
+    /// Its version, which changes with whatever is written.
+    pub version: Box<str>,
 }
 
 /// A feed at work: how it stands, and the task, which never ends by itself.
@@ -140,8 +142,9 @@ pub fn follow_reports(
     };
     let what = ("vulnerabilityreports.aquasecurity.github.io", OPERATOR, None);
     let name = |object: PartialObjectMeta<DynamicObject>| {
-        let ObjectMeta { name, namespace, .. } = object.metadata;
-        Some(ReportName { namespace: namespace?.into(), name: name?.into() })
+        let ObjectMeta { name, namespace, resource_version, .. } = object.metadata;
+        let version = resource_version?.into();
+        Some(ReportName { namespace: namespace?.into(), name: name?.into(), version })
     };
     start(api, what, runtime, name, hear)
 }
@@ -182,8 +185,15 @@ where
     let standing = Standing::new(1);
     let state = standing.subscribe();
     let pace = Pace::default();
-    let subject =
-        Subject { resource, install, fields, standing: standing.clone(), part: 0, contact: Contact::new(), pace };
+    let subject = Subject {
+        resource,
+        install,
+        fields,
+        standing: standing.clone(),
+        part: 0,
+        contact: Contact::new(),
+        pace,
+    };
     let task = runtime.spawn(async move {
         let _ending = standing.watch_end(0, resource);
         follow(api, subject, move |change| {
@@ -248,9 +258,8 @@ impl SlimPod {
         let ObjectMeta { name, namespace, .. } = self.metadata;
         let name = format!("{}/{}", namespace.unwrap_or_default(), name.unwrap_or_default()).into();
         let has_ended = matches!(self.status.phase.as_deref(), Some("Failed" | "Succeeded"));
-        let SlimStatus {
-            container_statuses, ephemeral_container_statuses, init_container_statuses, ..
-        } = self.status;
+        let SlimStatus { container_statuses, ephemeral_container_statuses, init_container_statuses, .. } =
+            self.status;
         let all = [container_statuses, ephemeral_container_statuses, init_container_statuses];
         let images = all.iter().flatten().filter(|_| !has_ended).filter_map(|one| pulled(&one.image_id));
         PodImages { name, images: images.take(POD_IMAGES).map(Box::from).collect() }

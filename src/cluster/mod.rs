@@ -29,8 +29,8 @@ mod watch;
 pub use client::{ClientError, client};
 pub use failure::ClusterError;
 pub use feeds::{
-    Feed, Following, PodImages, ReportName, SCAN_WANTED, StoredVerdict, WANTED_BY, follow_pods, follow_reports,
-    follow_verdicts, follow_wanted, read_report,
+    Feed, Following, PodImages, ReportName, SCAN_WANTED, StoredVerdict, WANTED_BY, follow_pods,
+    follow_reports, follow_verdicts, follow_wanted, read_report,
 };
 pub use namespaces::ClusterNamespaces;
 pub use policies::{PoliciesObserver, PolicyTally, PublishedPolicies, WatchedPolicies};

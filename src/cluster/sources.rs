@@ -76,7 +76,11 @@ impl WatchedSources {
     }
 
     /// Writes a source's status, and takes nothing away that others have written there.
-    pub async fn write_status(&self, name: &str, status: &VulnerabilitySourceStatus) -> Result<(), ClusterError> {
+    pub async fn write_status(
+        &self,
+        name: &str,
+        status: &VulnerabilitySourceStatus,
+    ) -> Result<(), ClusterError> {
         let api = Api::<DynamicObject>::all_with(self.client.clone(), &VulnerabilitySource::api_resource());
         let document = json!({
             "apiVersion": VulnerabilitySource::api_version(&()),

@@ -68,7 +68,9 @@ impl VerdictWriter {
             match self.try_write(name, &make).await {
                 // 409: it has changed since. 422: perhaps a newer one has been made since there was none.
                 Err(failure) if matches!(failure.code(), Some(409 | 422)) && tried < TRIES => tried += 1,
-                ended => return ended.map_err(|failure| ClusterError::new("cannot write a verdict", &failure)),
+                ended => {
+                    return ended.map_err(|failure| ClusterError::new("cannot write a verdict", &failure));
+                }
             }
             sleep(PAUSE.mul_f64(rand::random())).await;
         }
@@ -128,11 +130,13 @@ impl VerdictWriter {
         let status: ImageScanVerdictStatus =
             serde_json::from_value(stored.data["status"].clone()).unwrap_or_default();
         let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready");
-        let is_said = ready.is_some_and(|ready| ready.status == "True") && status.observed_generation == generation;
+        let is_said =
+            ready.is_some_and(|ready| ready.status == "True") && status.observed_generation == generation;
         if is_said {
             return Ok(());
         }
-        let since = ready.filter(|ready| ready.status == "True").map(|ready| ready.last_transition_time.clone());
+        let since =
+            ready.filter(|ready| ready.status == "True").map(|ready| ready.last_transition_time.clone());
         let condition = Condition {
             last_transition_time: since.unwrap_or_else(|| super::trust::whole_seconds(Timestamp::now())),
             message: "it can be read".to_owned(),
@@ -162,9 +166,9 @@ impl VerdictWriter {
         match in_time(self.pace.answer, api.delete(name, &params)).await {
             // Gone already, or not the same any more.
             Err(failure) if matches!(failure.code(), Some(404 | 409)) => Ok(()),
-            ended => ended
-                .map(drop)
-                .map_err(|failure| ClusterError::new("cannot delete a verdict", &failure)),
+            ended => {
+                ended.map(drop).map_err(|failure| ClusterError::new("cannot delete a verdict", &failure))
+            }
         }
     }
 }

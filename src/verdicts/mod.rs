@@ -3,3 +3,8 @@
 //! In come ImageScanVerdicts, and the reports of scanners. Out go what is known of one digest's scans, at once
 //! and without asking anybody, and ImageScanVerdicts for the cluster to keep. No scanner is ever asked while a
 //! review waits.
+
+pub mod schedule;
+mod source;
+
+pub use source::{Source, SourceKind};
