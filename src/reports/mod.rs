@@ -35,6 +35,7 @@ use crate::{
 pub use bind::{Binding, Bound, KnownImage};
 pub use bounds::{LIMITS, Limits, ReadError};
 pub use format::{Format, FormatError, read};
+pub(crate) use settle::worst_first;
 
 /// What a scanner said of one image.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -25,7 +25,7 @@ impl Report {
             let aliases = std::mem::take(&mut one.aliases);
             one.aliases = text::aliases(&one.id, aliases.iter().map(String::as_str));
         }
-        found.sort_by(|one, other| weight(other).cmp(&weight(one)).then_with(|| by_name(one, other)));
+        found.sort_by(worst_first);
     }
 
     /// How many vulnerabilities were found.
@@ -34,6 +34,11 @@ impl Report {
         self.vulnerabilities.iter().for_each(|one| counts.add(one));
         counts
     }
+}
+
+/// Whether one vulnerability comes before another in a list that has the worst first.
+pub(crate) fn worst_first(one: &Vulnerability, other: &Vulnerability) -> Ordering {
+    weight(other).cmp(&weight(one)).then_with(|| by_name(one, other))
 }
 
 /// Equal for entries that are one vulnerability in one place.

@@ -4,7 +4,9 @@
 //! and without asking anybody, and ImageScanVerdicts for the cluster to keep. No scanner is ever asked while a
 //! review waits.
 
+mod object;
 pub mod schedule;
 mod source;
 
+pub use object::{OBJECT_BYTES, Scanned, Unbound, from_json, from_value, object_name, to_object};
 pub use source::{Source, SourceKind};
