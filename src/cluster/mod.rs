@@ -15,6 +15,7 @@ mod failure;
 mod feeds;
 mod flights;
 mod index;
+mod jobs;
 mod namespaces;
 mod policies;
 mod pull_secrets;
@@ -32,6 +33,7 @@ pub use feeds::{
     Feed, Following, PodImages, ReportName, SCAN_WANTED, StoredVerdict, WANTED_BY, follow_pods,
     follow_reports, follow_verdicts, follow_wanted, read_report,
 };
+pub use jobs::{JobEnd, JobRunner, SCAN_NAME, SCAN_SOURCE};
 pub use namespaces::ClusterNamespaces;
 pub use policies::{PoliciesObserver, PolicyTally, PublishedPolicies, WatchedPolicies};
 pub use pull_secrets::{ClusterPullSecrets, NoPullSecrets};

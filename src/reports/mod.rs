@@ -19,8 +19,14 @@
 mod bind;
 mod bounds;
 mod format;
+mod grype;
+mod grype_source;
+mod loose;
+mod sarif;
 mod settle;
 mod text;
+mod trivy;
+mod trivy_operator;
 mod walk;
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use super::bounds::LIMITS;
-use crate::{evidence::Severity, image::Digest};
+use crate::{
+    evidence::{Platform, Severity, VexStatus},
+    image::Digest,
+};
 
 /// The longest text that is kept of a name or version, in bytes. Longer ones are cut at a character's end.
 const TEXT_LIMIT: usize = 256;
@@ -98,6 +101,54 @@ pub(super) fn aliases<'a>(id: &str, texts: impl IntoIterator<Item = &'a str>) ->
 /// The name, or version, of a package: at most 256 bytes, by [`name`].
 pub(super) fn package(text: &str) -> String {
     name(text, TEXT_LIMIT)
+}
+
+/// What kind of package it is, in a scanner's own word: at most 64 bytes.
+pub(super) fn kind(text: &str) -> String {
+    name(text, ID_LIMIT)
+}
+
+/// The version, or versions, that mend a vulnerability; none for a blank.
+pub(super) fn fixed(text: &str) -> Option<String> {
+    let fixed = plain(text);
+    (!fixed.is_empty()).then_some(fixed)
+}
+
+/// The status that a word of VEX stands for: exactly as OpenVEX and Trivy spell them.
+pub(super) fn vex(word: &str) -> Option<VexStatus> {
+    match word {
+        "affected" => Some(VexStatus::Affected),
+        "fixed" => Some(VexStatus::Fixed),
+        "not_affected" => Some(VexStatus::NotAffected),
+        "under_investigation" => Some(VexStatus::UnderInvestigation),
+        _ => None,
+    }
+}
+
+/// The digest that a text is, or that a reference `repository@digest` ends in; none for `""`, `REDACTED`, and
+/// whatever else scanners write for want of one.
+pub(super) fn digest(text: &str) -> Option<Digest> {
+    text.rsplit_once('@').map_or(text, |(_, digest)| digest).parse().ok()
+}
+
+/// The platform of which an image's configuration speaks; none where a part is missing.
+pub(super) fn platform(os: &str, architecture: &str, variant: Option<&str>) -> Option<Platform> {
+    match variant.filter(|variant| !variant.is_empty()) {
+        Some(variant) => format!("{os}/{architecture}/{variant}").parse().ok(),
+        None => format!("{os}/{architecture}").parse().ok(),
+    }
+}
+
+/// The names of CVE in a text, in its order.
+pub(super) fn cves(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices("CVE-").filter_map(move |(start, prefix)| {
+        let rest = &text[start + prefix.len()..];
+        let (year, rest) = rest.split_at_checked(4)?;
+        let serial = rest.strip_prefix('-')?;
+        let digits = serial.bytes().take_while(u8::is_ascii_digit).count();
+        let fits = year.bytes().all(|b| b.is_ascii_digit()) && (4..=19).contains(&digits);
+        fits.then(|| &text[start..start + prefix.len() + 5 + digits])
+    })
 }
 
 /// What kind of package a package URL names: `deb` of `pkg:deb/debian/bash@5.0`.

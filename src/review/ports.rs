@@ -1,5 +1,6 @@
 //! What a review needs from outside the process, as traits that adapters implement.
 
+mod scans;
 mod trust;
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
@@ -9,11 +10,15 @@ use jiff::Timestamp;
 
 use super::credentials::{Credential, Keyring};
 use crate::{
-    evidence::{Attached, AuthorityEvidence, Candidate, RegistryError, ScanError, ScanVerdict},
+    evidence::{Attached, AuthorityEvidence, Candidate, RegistryError},
     image::{Digest, ImageReference, Repository},
     policy::{Authority, PolicySet},
 };
 
+pub use scans::{
+    ImagePlatform, KeptVerdict, NoVerdicts, Platforms, ScanObserver, ScanRequest, VerdictKeeper, Verdicts,
+    Watched,
+};
 pub use trust::{Mirror, ObjectContent, TrustMaterial, TrustRootCheck, TrustRootState, WantedObjects};
 
 /// Labels of a namespace or an object.
@@ -99,36 +104,6 @@ impl Examiner for NobodyLooks {
     }
 }
 
-/// What scanners have said, by digest. Never waits, and asks no scanner.
-pub trait Verdicts: Send + Sync + 'static {
-    /// What each source says of `digest`. Empty means that nobody has scanned it; an error that nobody knows.
-    fn of(&self, digest: &Digest) -> Result<Vec<Arc<ScanVerdict>>, ScanError>;
-
-    /// The names of the cluster's VulnerabilitySources.
-    fn sources(&self) -> Arc<[Box<str>]>;
-
-    /// Tells those who scan that a verdict on `image` is wanted, whose digest is `digest`. Returns whether
-    /// somebody will hear of it and can scan it.
-    fn request(&self, image: &ImageReference, digest: &Digest) -> bool;
-}
-
-/// Where no cluster keeps verdicts: nobody has scanned anything, and nobody will.
-pub struct NoVerdicts;
-
-impl Verdicts for NoVerdicts {
-    fn of(&self, _: &Digest) -> Result<Vec<Arc<ScanVerdict>>, ScanError> {
-        Ok(Vec::new())
-    }
-
-    fn sources(&self) -> Arc<[Box<str>]> {
-        Arc::default()
-    }
-
-    fn request(&self, _: &ImageReference, _: &Digest) -> bool {
-        false
-    }
-}
-
 /// The policies in force now.
 pub trait Policies: Send + Sync + 'static {
     /// The current set: cheap, never waits, replaced as a whole when a policy changes.
@@ -180,6 +155,8 @@ pub enum CacheName {
     Attachments,
     /// What a policy makes of what stands beside an image.
     Judgement,
+    /// Which platforms an image has.
+    Platforms,
     /// Which digest a tag stands for.
     Tag,
 }
@@ -190,6 +167,7 @@ impl CacheName {
         match self {
             Self::Attachments => "attachments",
             Self::Judgement => "judgement",
+            Self::Platforms => "platforms",
             Self::Tag => "tag",
         }
     }

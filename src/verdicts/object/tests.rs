@@ -25,6 +25,7 @@ fn report(vulnerabilities: Vec<Vulnerability>) -> Report {
         database_at: Some("2026-03-01T06:00:00.75Z".parse().unwrap()),
         scanned_at: None,
         rows: vulnerabilities.len(),
+        end_of_life: None,
         vulnerabilities,
     };
     report.settle();

@@ -177,7 +177,8 @@ fn a_new_generation_of_a_source_forgets_its_troubles() {
     schedule.pods(Feed::One(pod("a/web", [1])), start());
     schedule.next(start());
     schedule.ended("trivy", &digest(1), Ended::Trouble, start());
-    let mended = Source { generation: 2, ..(*jobs(1)).clone() };
+    let mut mended = (*jobs(1)).clone();
+    mended.generation = 2;
     schedule.sources(&[Arc::new(mended)]);
     assert_eq!(scanned(&mut schedule, start()), [digest(1)]);
     schedule.sources(&[source("{scanJob: {trivy: {server: 'http://t'}}, suspend: true}")]);

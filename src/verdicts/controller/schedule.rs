@@ -13,7 +13,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Source;
+use super::source::Source;
 use crate::{
     cluster::{Feed, PodImages, StoredVerdict},
     image::{Digest, ImageReference},
