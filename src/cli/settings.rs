@@ -208,7 +208,7 @@ fn namespaces(listed: Vec<String>) -> anyhow::Result<BTreeSet<Box<str>>> {
 }
 
 /// The namespace of the Pod that this process runs in, if it runs in one.
-fn own_namespace() -> Option<Box<str>> {
+pub fn own_namespace() -> Option<Box<str>> {
     let name = fs::read_to_string(OWN_NAMESPACE).ok()?;
     Some(name.trim()).filter(|name| !name.is_empty()).map(Box::from)
 }

@@ -1,3 +1,7 @@
 //! VulnerabilitySources on a real API server, and the controller that makes verdicts of them.
 
 mod definitions;
+mod jobs;
+mod operator;
+mod scene;
+mod writer;
