@@ -7,7 +7,10 @@
 use std::{convert::Infallible, fmt::Debug};
 
 use jiff::Timestamp;
-use k8s_openapi::api::{core::v1::Pod, events::v1::Event};
+use k8s_openapi::api::{
+    core::v1::{Pod, Secret},
+    events::v1::Event,
+};
 use kube::{
     Api, Client, CustomResourceExt as _, Resource,
     api::{ApiResource, DynamicObject, GroupVersionKind, ObjectMeta, PartialObjectMeta},
@@ -164,6 +167,19 @@ pub async fn read_report(client: &Client, report: &ReportName) -> Result<Option<
         Err(failure) if failure.code() == Some(404) => Ok(None),
         answer => answer.map(Some).map_err(failed),
     }
+}
+
+/// What the Secret `name` holds under `key`; none if there is no such Secret or key.
+pub async fn read_secret(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    key: &str,
+) -> Result<Option<Vec<u8>>, ClusterError> {
+    let api = Api::<Secret>::namespaced(client.clone(), namespace);
+    let found = in_time(Pace::default().answer, api.get_opt(name)).await;
+    let secret = found.map_err(|failure| ClusterError::new("cannot read a source's Secret", &failure))?;
+    Ok(secret.and_then(|secret| Some(secret.data?.remove(key)?.0)))
 }
 
 fn report_resource() -> ApiResource {

@@ -31,7 +31,7 @@ pub use client::{ClientError, client};
 pub use failure::ClusterError;
 pub use feeds::{
     Feed, Following, PodImages, ReportName, SCAN_WANTED, StoredVerdict, WANTED_BY, follow_pods,
-    follow_reports, follow_verdicts, follow_wanted, read_report,
+    follow_reports, follow_verdicts, follow_wanted, read_report, read_secret,
 };
 pub use jobs::{JobEnd, JobRunner, SCAN_NAME, SCAN_SOURCE};
 pub use namespaces::ClusterNamespaces;

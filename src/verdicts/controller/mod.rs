@@ -1,6 +1,7 @@
 //! The controller: keeps each source at work, scans what is due, and says how sources fare.
 
 mod believed;
+mod clair;
 mod operator;
 mod scan_job;
 mod scanner;

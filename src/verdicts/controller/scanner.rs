@@ -5,14 +5,15 @@ use tokio::sync::OnceCell;
 
 use super::{
     believed::{Believed, Disbelief},
+    clair::{Clair, ClairError},
     operator,
     scan_job::{manifest, report_bytes, report_in},
     schedule::{Ended, Scan},
     source::{Source, SourceKind, format_of},
 };
 use crate::{
-    api::v1alpha1::ScanJobSource,
-    cluster::{ClusterError, JobEnd, JobRunner},
+    api::v1alpha1::{ClairSource, ScanJobSource},
+    cluster::{ClusterError, JobEnd, JobRunner, read_secret},
     reports::{self, Format, Report},
     review::ports::Clock,
 };
@@ -28,12 +29,16 @@ pub(super) struct Surroundings {
 pub(super) struct Scanner {
     source: Arc<Source>,
     surroundings: Surroundings,
+    clair: OnceCell<Clair>,
     swept: OnceCell<()>,
 }
 
 /// Why there is no report on an image.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ScanError {
+    /// Clair gives none.
+    #[error(transparent)]
+    Clair(#[from] ClairError),
     /// There is one, and it is not believed.
     #[error(transparent)]
     Disbelief(#[from] Disbelief),
@@ -57,6 +62,7 @@ impl ScanError {
     /// The name in metrics and statuses.
     pub(super) fn as_str(&self) -> &'static str {
         match self {
+            Self::Clair(error) => error.as_str(),
             Self::Disbelief(disbelief) => disbelief.as_str(),
             Self::Cluster(error) => operator::reason(error),
             Self::Failed(_) => "ScanFailed",
@@ -68,6 +74,11 @@ impl ScanError {
     /// What it means for the schedule.
     pub(super) fn ended(&self) -> Ended {
         match self {
+            Self::Clair(error) => match error.again() {
+                Some(pause) => Ended::NotYet(pause),
+                None if error.is_about_the_image() => Ended::Failed,
+                None => Ended::Trouble,
+            },
             Self::Cluster(_) => Ended::Trouble,
             Self::Disbelief(_) | Self::Failed(_) | Self::TimedOut(_) | Self::TooLong(_) => Ended::Failed,
         }
@@ -77,7 +88,7 @@ impl ScanError {
 impl Scanner {
     /// Asks nobody yet.
     pub(super) fn new(source: Arc<Source>, surroundings: Surroundings) -> Self {
-        Self { source, surroundings, swept: OnceCell::new() }
+        Self { source, surroundings, clair: OnceCell::new(), swept: OnceCell::new() }
     }
 
     /// Whose reports these are.
@@ -89,10 +100,31 @@ impl Scanner {
     pub(super) async fn scan(&self, scan: &Scan) -> Result<Believed, ScanError> {
         match &self.source.kind {
             SourceKind::ScanJob(job) => self.run(job, scan).await,
-            SourceKind::Clair(_) | SourceKind::Imported | SourceKind::TrivyOperator(_) => {
+            SourceKind::Clair(settings) => self.ask(settings, scan).await,
+            // The schedule asks none of these.
+            SourceKind::Imported | SourceKind::TrivyOperator(_) => {
                 Err(ScanError::Failed("nobody scans here when asked".to_owned()))
             }
         }
+    }
+
+    async fn ask(&self, settings: &ClairSource, scan: &Scan) -> Result<Believed, ScanError> {
+        let Surroundings { client, namespace, clock } = &self.surroundings;
+        let clair = self.clair.get_or_try_init(async || Clair::new(settings)).await?;
+        // Read each time, so that a new key acts at once.
+        let key = match &settings.psk_secret_ref {
+            None => None,
+            Some(secret) => {
+                let found = read_secret(client, namespace, &secret.name, &secret.key).await?;
+                Some(found.ok_or_else(|| {
+                    let (name, key) = (&secret.name, &secret.key);
+                    ClairError::Settings(format!("there is no key {key} in a Secret {name} in {namespace}"))
+                })?)
+            }
+        };
+        let bytes = clair.report(&scan.digest, key.as_deref(), clock.now()).await?;
+        let report = only(Format::Clair, &bytes)?;
+        Ok(Believed::ordered(&self.source, report, &scan.digest, clock.now())?)
     }
 
     async fn run(&self, job: &ScanJobSource, scan: &Scan) -> Result<Believed, ScanError> {
