@@ -3,7 +3,11 @@ use std::{fmt, str::FromStr};
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{LIMITS, ReadError, Report, grype, sarif, text, trivy, trivy_operator};
+use super::{
+    LIMITS, ReadError, Report, clair,
+    cloud::{defender, ecr, grafeas},
+    cyclonedx, grype, harbor, quay, sarif, snyk, text, trivy, trivy_operator,
+};
 
 /// In what format a report is written.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -111,15 +115,15 @@ pub fn read(format: Format, bytes: &[u8]) -> Result<Vec<Report>, ReadError> {
         Format::TrivyOperator => trivy_operator::read(bytes),
         Format::Grype => grype::read(bytes),
         Format::Sarif => sarif::read(bytes),
-        Format::Clair
-        | Format::Quay
-        | Format::Harbor
-        | Format::Snyk
-        | Format::Ecr
-        | Format::ArtifactAnalysis
-        | Format::Defender
-        | Format::CycloneDx
-        | Format::VulnAttestation => Err(ReadError::Foreign {
+        Format::Clair => clair::read(bytes),
+        Format::Quay => quay::read(bytes),
+        Format::Harbor => harbor::read(bytes),
+        Format::Snyk => snyk::read(bytes),
+        Format::Ecr => ecr::read(bytes),
+        Format::ArtifactAnalysis => grafeas::read(bytes),
+        Format::Defender => defender::read(bytes),
+        Format::CycloneDx => cyclonedx::read(bytes),
+        Format::VulnAttestation => Err(ReadError::Foreign {
             found: format!("a document in the format {format}"),
             wanted: "report that can be read yet",
             remedy: "use another format",

@@ -6,8 +6,9 @@
 //! where the rule comes from a VEX document: what is left out of account is for a policy to say. A report that was
 //! made with a filter, by which only some are listed, is incomplete.
 //!
-//! *Fixable* is what has the state `fixed`, or names a version that mends it. Grype does not know when a vulnerability
-//! was published; when its fix appeared is another date, and not taken for it.
+//! *Fixable* is what has the state `fixed`, and what has none of `fixed`, `not-fixed` and `wont-fix` but names a
+//! version. Grype does not know when a vulnerability was published; when its fix appeared is another date, and is
+//! not taken for it.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -25,7 +26,7 @@ const WANTED: &str = "report of Grype on an image";
 
 const KEYS: Keys = Keys {
     counted: &["matches", "ignoredMatches", "alertsByPackage"],
-    spelt: &["vulnerability", "artifact", "source", "severity"],
+    spelt: &["vulnerability", "severity"],
 };
 
 #[derive(Deserialize)]
@@ -287,6 +288,7 @@ fn fixed(fix: Option<Fix>, fixed_in: Option<String>) -> Option<String> {
     let named = versions.or_else(available);
     match &*fix.state {
         "fixed" => Some(named.unwrap_or_default()),
+        "not-fixed" | "wont-fix" => None,
         _ => named,
     }
 }

@@ -18,12 +18,20 @@
 
 mod bind;
 mod bounds;
+mod clair;
+mod cloud;
+mod cyclonedx;
+mod findings;
 mod format;
 mod grype;
 mod grype_source;
+mod harbor;
 mod loose;
+mod purl;
+mod quay;
 mod sarif;
 mod settle;
+mod snyk;
 mod text;
 mod trivy;
 mod trivy_operator;

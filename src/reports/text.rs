@@ -163,13 +163,14 @@ pub(super) fn purl_type(purl: &str) -> Option<String> {
 /// A text by which something is found, in at most `limit` bytes: as [`plain`], but two texts that differ stay two.
 /// One that is too long, or holds what cannot be seen, ends in `~` and 16 hex digits of the whole text's SHA-256.
 fn name(text: &str, limit: usize) -> String {
-    let trimmed = text.trim();
+    // no other blanks: those of Unicode are among what cannot be told apart
+    let trimmed = text.trim_ascii();
     let seen = visible(trimmed);
     if seen.len() == trimmed.len() && seen.len() <= limit {
         return seen;
     }
     let hash = Digest::sha256(trimmed.as_bytes());
-    format!("{}~{}", cut(seen, limit - 17), &hash.hex()[..16])
+    format!("{}~{}", cut(seen.trim().to_owned(), limit - 17).trim_end(), &hash.hex()[..16])
 }
 
 /// A text for people, without what could make it look like another: no control characters and none that are not
