@@ -20,16 +20,13 @@ use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 
 use super::{
     failure::{ClusterError, Failure},
+    scan_events::{REASON, REPORTER},
     standing::{Contact, Standing, WatchState},
     verdict_writer::{SCANNED_AT, is_ours},
     watch::{Change, Pace, Subject, follow, in_time},
 };
 use crate::{api::v1alpha1::ImageScanVerdict, image::Digest};
 
-/// The reason of an Event by which the webhook says that a verdict is wanted.
-pub const SCAN_WANTED: &str = "ScanWanted";
-/// The controller that such an Event must name.
-pub const WANTED_BY: &str = "tidewaiter.dev/webhook";
 /// The longest image that is taken from a Pod or an Event, in bytes.
 const IMAGE_BYTES: usize = 1024;
 /// The most images of one Pod.
@@ -101,8 +98,8 @@ pub fn follow_pods(
     start(Api::<SlimPod>::all(client), ("pods", IS_IT_ONE, None), runtime, |pod| Some(pod.images()), hear)
 }
 
-/// Tells `hear` of the images on which a verdict is wanted: of the notes of Events in `namespace`, with the reason
-/// [`SCAN_WANTED`], by [`WANTED_BY`]. Whoever may write Events there can have images scanned.
+/// Tells `hear` of the images on which a verdict is wanted: of the notes of Events in `namespace`, as
+/// [`ScanEvents`](super::ScanEvents) writes them. Whoever may write Events there can have images scanned.
 pub fn follow_wanted(
     client: Client,
     namespace: &str,
@@ -110,10 +107,10 @@ pub fn follow_wanted(
     hear: impl FnMut(Feed<Box<str>>) + Send + 'static,
 ) -> Following {
     let api = Api::<Event>::namespaced(client, namespace);
-    let what = ("events.events.k8s.io", IS_IT_ONE, Some(format!("reason={SCAN_WANTED}")));
+    let what = ("events.events.k8s.io", IS_IT_ONE, Some(format!("reason={REASON}")));
     let image = |event: Event| {
-        let wanted = event.reason.as_deref() == Some(SCAN_WANTED)
-            && event.reporting_controller.as_deref() == Some(WANTED_BY);
+        let wanted = event.reason.as_deref() == Some(REASON)
+            && event.reporting_controller.as_deref() == Some(REPORTER);
         event.note.filter(|note| wanted && note.len() <= IMAGE_BYTES).map(Box::from)
     };
     start(api, what, runtime, image, hear)

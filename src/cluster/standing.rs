@@ -100,16 +100,40 @@ pub(super) struct Contact {
     epoch: Instant,
     /// Milliseconds from `epoch`, plus one; 0 is never.
     last: AtomicU64,
+    listener: Option<Box<dyn Listener>>,
+}
+
+/// Hears of every sign of life of a watch.
+pub(super) trait Listener: Send + Sync + 'static {
+    /// The API server has vouched for what the watch knows.
+    fn vouched(&self);
+
+    /// It has not for too long, or never: why.
+    fn lost(&self, why: &str);
 }
 
 impl Contact {
     /// Never, so far.
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { epoch: Instant::now(), last: AtomicU64::new(0) })
+        Self::heard_by(None)
+    }
+
+    /// Never, so far; `listener` hears of what follows.
+    pub(super) fn heard_by(listener: Option<Box<dyn Listener>>) -> Arc<Self> {
+        Arc::new(Self { epoch: Instant::now(), last: AtomicU64::new(0), listener })
     }
 
     pub(super) fn made(&self) {
         self.last.store(self.now() + 1, Ordering::Relaxed);
+        if let Some(listener) = &self.listener {
+            listener.vouched();
+        }
+    }
+
+    pub(super) fn lost(&self, why: &str) {
+        if let Some(listener) = &self.listener {
+            listener.lost(why);
+        }
     }
 
     /// Whether there was contact within `limit`. Costs one look at the clock.

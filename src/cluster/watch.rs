@@ -11,7 +11,8 @@ use std::{convert::Infallible, fmt::Debug, pin::pin, sync::Arc, time::Duration};
 use futures::StreamExt as _;
 use kube::{
     Api, Resource, ResourceExt as _,
-    api::{ListParams, WatchEvent, WatchParams},
+    api::{ListParams, ObjectList, WatchEvent, WatchParams},
+    core::Request,
 };
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -56,10 +57,10 @@ impl Default for Pace {
     }
 }
 
-/// What happened to the objects of one kind.
-pub(super) enum Change<K> {
+/// What happened to the objects of one kind, which may be read in another form from a list than from a watch.
+pub(super) enum Change<K, L = K> {
     /// These are all there are.
-    Listed(Vec<K>),
+    Listed(Vec<L>),
     /// This one is new, or has changed.
     Applied(K),
     /// This one is no more.
@@ -82,6 +83,32 @@ pub(super) struct Subject {
     pub(super) pace: Pace,
 }
 
+/// How the objects of one kind are listed.
+pub(super) struct Listing<R> {
+    /// How many objects come in one page.
+    pub(super) page: u32,
+    /// Reads a page, of the API server's answer.
+    pub(super) read: R,
+    /// Whether it is in order that the API server does not know the resource. There is nothing to be followed then until
+    /// it does, and nobody need wait for that.
+    pub(super) optional: bool,
+}
+
+/// One page of a list.
+pub(super) struct Page<L> {
+    pub(super) items: Vec<L>,
+    /// What to ask for the next page with; none if this is the last.
+    pub(super) next: Option<String>,
+    /// The version of the list.
+    pub(super) version: Option<String>,
+}
+
+/// Reads a page as it comes.
+pub(super) fn objects<K: Clone + DeserializeOwned>(answer: &str) -> serde_json::Result<Page<K>> {
+    let ObjectList { items, metadata, .. } = serde_json::from_str::<ObjectList<K>>(answer)?;
+    Ok(Page { items, next: metadata.continue_, version: metadata.resource_version })
+}
+
 /// Tells `changed` of everything that happens to the objects of `api`, in order and for good.
 ///
 /// The first change is a [`Change::Listed`]; another one comes whenever the thread was lost. Until it
@@ -94,7 +121,21 @@ pub(super) async fn follow<K>(
 where
     K: Clone + Debug + DeserializeOwned + Resource,
 {
-    let mut follower = Follower { api, subject, changed, listed: None };
+    let listing = Listing { page: PAGE, read: objects::<K>, optional: false };
+    follow_listing(api, subject, listing, changed).await
+}
+
+/// The same where objects are listed in a way of their own.
+pub(super) async fn follow_listing<K, L>(
+    api: Api<K>,
+    subject: Subject,
+    listing: Listing<impl FnMut(&str) -> serde_json::Result<Page<L>> + Send>,
+    changed: impl FnMut(Change<K, L>) + Send,
+) -> Infallible
+where
+    K: Clone + Debug + DeserializeOwned + Resource,
+{
+    let mut follower = Follower { api, subject, listing, changed, listed: None };
     let mut version = None;
     let mut pause = Pause::new(follower.subject.pace);
     loop {
@@ -113,9 +154,10 @@ where
     }
 }
 
-struct Follower<K, F> {
+struct Follower<K, R, F> {
     api: Api<K>,
     subject: Subject,
+    listing: Listing<R>,
     changed: F,
     listed: Option<Instant>,
 }
@@ -133,10 +175,11 @@ impl From<Failure> for Broken {
     }
 }
 
-impl<K, F> Follower<K, F>
+impl<K, L, R, F> Follower<K, R, F>
 where
     K: Clone + Debug + DeserializeOwned + Resource,
-    F: FnMut(Change<K>) + Send,
+    R: FnMut(&str) -> serde_json::Result<Page<L>> + Send,
+    F: FnMut(Change<K, L>) + Send,
 {
     /// Watches from `version`, or from a list if there is none, until the API server ends the watch.
     /// Returns the version to go on from.
@@ -158,15 +201,20 @@ where
     async fn list(&mut self) -> Result<String, Failure> {
         let mut objects = Vec::new();
         let fields = self.subject.fields.clone();
-        let mut page = ListParams { field_selector: fields, ..ListParams::default() }.limit(PAGE);
+        let mut page =
+            ListParams { field_selector: fields, ..ListParams::default() }.limit(self.listing.page);
+        let (client, path) = (self.api.clone().into_client(), self.api.resource_url());
         loop {
-            let list = in_time(self.subject.pace.answer, self.api.list(&page)).await?;
-            objects.extend(list.items);
-            page.continue_token = list.metadata.continue_.filter(|token| !token.is_empty());
+            let request = Request::new(path).list(&page).map_err(kube::Error::BuildRequest)?;
+            let answer = in_time(self.subject.pace.answer, client.request_text(request)).await?;
+            let Page { items, next, version } =
+                (self.listing.read)(&answer).map_err(kube::Error::SerdeError)?;
+            objects.extend(items);
+            page.continue_token = next.filter(|token| !token.is_empty());
             if page.continue_token.is_some() {
                 continue;
             }
-            let version = list.metadata.resource_version.filter(|version| !version.is_empty());
+            let version = version.filter(|version| !version.is_empty());
             let version = version.ok_or_else(|| Failure::Malformed("a list has no version".to_owned()))?;
             (self.changed)(Change::Listed(objects));
             self.listed = Some(Instant::now());
@@ -242,6 +290,13 @@ where
             _ => failure.remedy().map(|remedy| format!(": {remedy}")).unwrap_or_default(),
         };
         let reason = format!("cannot list and watch {resource}: {failure}{remedy}");
+        contact.lost(&reason);
+        if self.listing.optional && failure.code() == Some(404) {
+            if standing.set(*part, WatchState::Ready) {
+                tracing::info!(watch.resource = resource, "the API server does not know the resource");
+            }
+            return;
+        }
         if standing.set(*part, WatchState::Failing(reason.clone())) {
             tracing::warn!(watch.resource = resource, "{reason}");
         }

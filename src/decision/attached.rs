@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Finding, Reason, Verdict, judge::unlooked, printable};
+use super::{AttestedScans, Finding, Reason, Verdict, judge::unlooked, printable, scans::judge_attested};
 use crate::{
     evidence::{AuthorityError, AuthorityEvidence, Claim, RegistryError, Rejection, Signer, Verified},
     image::{Digest, ImageReference},
@@ -18,9 +18,10 @@ const STORY_LIMIT: usize = 240;
 const STORIES: usize = 4;
 
 /// What a policy makes of all that was published beside one image.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Judgement {
     verdicts: Vec<Verdict>,
+    scans: AttestedScans,
     detail: Option<String>,
 }
 
@@ -30,7 +31,18 @@ impl Judgement {
         self.verdicts.get(place)
     }
 
-    /// Whether every requirement holds.
+    /// What attestations say of the image's scans. Empty where the policy does not want to hear it.
+    pub fn scans(&self) -> &AttestedScans {
+        &self.scans
+    }
+
+    /// About how many bytes it takes.
+    pub fn size(&self) -> usize {
+        1024 + self.scans.size()
+    }
+
+    /// Whether every requirement holds; that on scans by what is attested, and by nothing else. Where it does not, to
+    /// look again may help.
     pub fn holds(&self) -> bool {
         self.verdicts.iter().all(|verdict| matches!(verdict, Verdict::Satisfied))
     }
@@ -48,7 +60,8 @@ impl Judgement {
 
 /// Judges what each of the policy's authorities has said, in `evidence` at the same places.
 ///
-/// Requirements that do not look beside the image hold as far as this is concerned.
+/// Requirements that do not look beside the image hold as far as this is concerned. What is attested of scans is kept
+/// for [`decide_image`](super::decide_image), which judges it beside what the cluster knows and at its own time.
 pub fn judge_attached(
     policy: &Policy,
     image: &ImageReference,
@@ -58,17 +71,23 @@ pub fn judge_attached(
 ) -> Judgement {
     let case =
         Case { authorities: policy.authorities(), evidence, image, digest, now, steps: Steps::default() };
+    let mut scans = AttestedScans::default();
     let verdicts = policy.requirements().iter().map(|requirement| match requirement {
         Requirement::Signatures(requirement) => case.signatures(requirement),
         Requirement::Attestation(requirement) => case.attestation(requirement),
+        Requirement::Vulnerabilities(rule) if !rule.sources.attestations.is_empty() => {
+            scans = AttestedScans::gather(&rule.sources.attestations, evidence, digest);
+            judge_attested(rule, digest, &scans, now)
+        }
         _ => Verdict::Satisfied,
     });
+    let verdicts = verdicts.collect();
     let detail = evidence.iter().find_map(|evidence| match evidence {
         AuthorityEvidence::Unseen(error) => Some(error.to_string()),
         AuthorityEvidence::Unusable(error) => Some(error.to_string()),
         AuthorityEvidence::Seen { .. } => None,
     });
-    Judgement { verdicts: verdicts.collect(), detail }
+    Judgement { verdicts, scans, detail }
 }
 
 /// Everything that is known when one image's signatures are judged.

@@ -3,11 +3,14 @@ use std::{borrow::Cow, sync::Arc};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Check, DigestDemand, Finding, Judgement, Reason, Verdict, judge, judge_digest, printable};
+use super::{
+    Check, DigestDemand, Finding, Judgement, Reason, Verdict, judge, judge_digest, printable,
+    scans::judge_scans,
+};
 use crate::{
     evidence::{Evidence, Resolution, ScanEvidence},
     image::{Digest, ImageReference, ReferenceError, without_user_name},
-    policy::{Action, OnError, Policy, PolicyId, PolicyKind, Subject},
+    policy::{Action, MissingVerdict, OnError, Policy, PolicyId, PolicyKind, Requirement, Subject},
 };
 
 /// What becomes of an image that no policy is about; with `Deny`, that none of the cluster's is about.
@@ -88,7 +91,7 @@ pub struct ImageDecision {
     pub digest: Option<Digest>,
     /// One per policy and check, by policy and then in the order of the policy's rules.
     pub results: Vec<CheckResult>,
-    /// What kept the digest from being known, or signatures from being seen, in words for the log and never for the requester.
+    /// What kept the digest from being known, or scans or signatures from being seen, in words for the log and never for the requester.
     pub detail: Option<String>,
 }
 
@@ -140,11 +143,7 @@ pub fn decide_image(
     for (at, policy) in matching.iter().enumerate() {
         let judgement = judgements.get(at).and_then(Option::as_deref);
         let mut add = |check, verdict: Verdict| {
-            // What `onError` speaks of is the registry; an unknown namespace is none of its business.
-            let excused = matches!(verdict, Verdict::Indeterminate(_))
-                && check != Check::Match
-                && policy.on_error() == OnError::Warn;
-            let most = if excused { settings.ceiling.min(Action::Warn) } else { settings.ceiling };
+            let most = settings.ceiling.min(most(policy, &verdict));
             results.push(CheckResult {
                 policy: Some(policy.id().clone()),
                 check,
@@ -159,11 +158,17 @@ pub fn decide_image(
         match question.reference {
             Ok(reference) => {
                 for (at, requirement) in policy.requirements().iter().enumerate() {
-                    let verdict = match judgement.filter(|_| requirement.is_attached()) {
-                        Some(judgement) => judgement.verdict(at).cloned(),
-                        None => None,
+                    let verdict = match (requirement, judgement) {
+                        (Requirement::Vulnerabilities(rule), Some(judgement)) => {
+                            Some(judge_scans(rule, question.evidence, Some(judgement.scans()), now))
+                        }
+                        (requirement, Some(judgement)) if requirement.is_attached() => {
+                            judgement.verdict(at).cloned()
+                        }
+                        _ => None,
                     };
-                    let verdict = verdict.unwrap_or_else(|| judge(requirement, reference, question.evidence));
+                    let verdict =
+                        verdict.unwrap_or_else(|| judge(requirement, reference, question.evidence, now));
                     add(Check::of(requirement), verdict);
                 }
                 add(Check::Digest, judge_digest(question.evidence, settings.demand));
@@ -183,10 +188,30 @@ pub fn decide_image(
         reference: question.reference.as_ref().ok().cloned(),
         digest: question.evidence.resolution.digest().cloned(),
         results,
-        detail: match &question.evidence.resolution {
-            Resolution::Failed(error) => Some(error.to_string()),
+        detail: match (&question.evidence.resolution, &question.evidence.scans) {
+            (Resolution::Failed(error), _) => Some(error.to_string()),
+            (_, ScanEvidence::Unseen(error)) => Some(error.to_string()),
             _ => judgements.iter().flatten().find_map(|judgement| judgement.detail().map(str::to_owned)),
         },
+    }
+}
+
+/// The most that a verdict leads to by what its policy says of it in particular.
+fn most(policy: &Policy, verdict: &Verdict) -> Action {
+    let Some(finding) = verdict.finding() else { return Action::Deny };
+    match (finding.reason, verdict) {
+        (Reason::ScanVerdictMissing, _) => match policy.missing_verdict() {
+            MissingVerdict::Allow => Action::Audit,
+            MissingVerdict::Deny => Action::Deny,
+            MissingVerdict::Warn => Action::Warn,
+        },
+        // What `onError` speaks of is the registry. Neither an unknown namespace nor what the cluster does not say
+        // of scans is any of its business.
+        (Reason::NamespaceUnknown | Reason::ScanNotAsked | Reason::ScanVerdictsUnavailable, _) => {
+            Action::Deny
+        }
+        (_, Verdict::Indeterminate(_)) if policy.on_error() == OnError::Warn => Action::Warn,
+        _ => Action::Deny,
     }
 }
 
@@ -209,7 +234,7 @@ pub fn refuses_unseen(
     matching.iter().filter(|policy| denies(policy)).any(|policy| {
         policy.hinges_on_unknown(subject)
             || policy.requirements().iter().any(|requirement| {
-                matches!(judge(requirement, image, &unseen), Verdict::Absent(_) | Verdict::Violated(_))
+                matches!(judge(requirement, image, &unseen, now), Verdict::Absent(_) | Verdict::Violated(_))
             })
     })
 }
@@ -248,7 +273,7 @@ fn withhold_unasked(evidence: &Evidence, results: &mut Vec<CheckResult>) {
     let unasked = |result: &CheckResult| {
         result.verdict.finding().is_some_and(|finding| match finding.reason {
             Reason::DigestUnknown => matches!(evidence.resolution, Resolution::NotAsked),
-            Reason::SignaturesNotAsked => true,
+            Reason::ScanNotAsked | Reason::SignaturesNotAsked => true,
             _ => false,
         })
     };
@@ -324,8 +349,7 @@ fn invalid_reference(image: &str, error: &ReferenceError) -> Finding {
 }
 
 impl Check {
-    fn of(requirement: &crate::policy::Requirement) -> Self {
-        use crate::policy::Requirement;
+    fn of(requirement: &Requirement) -> Self {
         match requirement {
             Requirement::Registries { .. } => Self::Registries,
             Requirement::WrittenDigest | Requirement::DenyTags(_) | Requirement::DenyDigests(_) => {
@@ -333,6 +357,7 @@ impl Check {
             }
             Requirement::Signatures(_) => Self::Signatures,
             Requirement::Attestation(_) => Self::Attestations,
+            Requirement::Vulnerabilities(_) => Self::Vulnerabilities,
             Requirement::Readable(_) => Self::Policy,
         }
     }

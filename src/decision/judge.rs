@@ -1,6 +1,8 @@
 use std::{collections::BTreeSet, fmt::Display};
 
-use super::{Finding, Reason, Verdict, printable};
+use jiff::Timestamp;
+
+use super::{Finding, Reason, Verdict, printable, scans::judge_scans};
 use crate::{
     evidence::{Evidence, RegistryError, Resolution},
     image::{Digest, ImageReference},
@@ -16,11 +18,17 @@ pub enum DigestDemand {
     Written,
 }
 
-/// Whether `requirement` holds for `image`, given what is known about it.
+/// Whether `requirement` holds for `image`, given what is known about it at the time `now`, and nothing of what stands
+/// beside it.
 ///
 /// A requirement that wants to know the digest is [`Verdict::Indeterminate`] while the digest is not
 /// known, whatever the cause: the [`judge_digest`] verdict beside it says why.
-pub fn judge(requirement: &Requirement, image: &ImageReference, evidence: &Evidence) -> Verdict {
+pub fn judge(
+    requirement: &Requirement,
+    image: &ImageReference,
+    evidence: &Evidence,
+    now: Timestamp,
+) -> Verdict {
     match requirement {
         Requirement::Registries { allow, deny } => {
             if let Some(pattern) = deny.iter().find(|pattern| pattern.matches(image)) {
@@ -79,6 +87,7 @@ pub fn judge(requirement: &Requirement, image: &ImageReference, evidence: &Evide
             }),
             None => Verdict::Indeterminate(unknown_digest()),
         },
+        Requirement::Vulnerabilities(rule) => judge_scans(rule, evidence, None, now),
         Requirement::Readable(error) => Verdict::Violated(Finding {
             reason: Reason::PolicyUnreadable,
             found: error.to_string(),
@@ -130,7 +139,7 @@ fn judge_denied_digests(denied: &BTreeSet<Digest>, digest: &Digest) -> Verdict {
     Verdict::Satisfied
 }
 
-fn unknown_digest() -> Finding {
+pub(super) fn unknown_digest() -> Finding {
     Finding {
         reason: Reason::DigestUnknown,
         found: "an image whose digest is not known".to_owned(),

@@ -7,6 +7,7 @@ mod attached;
 mod decide;
 mod explain;
 mod judge;
+mod scans;
 mod verdict;
 
 #[cfg(test)]
@@ -19,4 +20,5 @@ pub use decide::{
 };
 pub use explain::{Refusal, denial, printable, warnings};
 pub use judge::{DigestDemand, judge, judge_digest};
+pub use scans::AttestedScans;
 pub use verdict::{Check, Finding, Reason, Verdict};

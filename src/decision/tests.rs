@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    evidence::{Evidence, RegistryError, Resolution, Verified},
+    evidence::{Evidence, RegistryError, Resolution, ScanEvidence, Verified},
     image::{Digest, ImageReference},
     policy::{self, Action, NamespaceLabels, Policy, PolicySet, Subject},
 };
@@ -15,6 +15,8 @@ mod beside;
 mod fields;
 mod laws;
 mod messages;
+mod scanned;
+mod scans;
 mod signatures;
 mod table;
 
@@ -64,6 +66,8 @@ struct Scene {
     resolution: Resolution,
     /// What is signed beside the image, in its own repository.
     beside: Result<Vec<Verified>, RegistryError>,
+    /// What is known of its scans.
+    scans: ScanEvidence,
     settings: Settings,
 }
 
@@ -74,6 +78,7 @@ impl Default for Scene {
             object_labels: Labels::new(),
             resolution: Resolution::Resolved(digest('a')),
             beside: Ok(Vec::new()),
+            scans: ScanEvidence::NotAsked,
             settings: settings(),
         }
     }
@@ -100,7 +105,7 @@ impl Scene {
         let reference = image.parse::<ImageReference>();
         let written = reference.as_ref().ok().and_then(|reference| reference.digest().cloned());
         let resolution = written.map_or(self.resolution.clone(), Resolution::Pinned);
-        let evidence = Evidence { resolution, scans: Default::default() };
+        let evidence = Evidence { resolution, scans: self.scans.clone() };
         let set = PolicySet::new(policies.iter().cloned());
         let subject = self.subject();
         let matching = set.matching(&subject, reference.as_ref().ok());

@@ -65,11 +65,13 @@ pub enum Check {
     Registries,
     /// Those have signed the image whom `signatures` wants.
     Signatures,
+    /// The image has no known vulnerabilities that `vulnerabilities` denies.
+    Vulnerabilities,
 }
 
 impl Check {
     /// Every check, for those who list them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Attestations,
         Self::Digest,
         Self::Match,
@@ -79,6 +81,7 @@ impl Check {
         Self::References,
         Self::Registries,
         Self::Signatures,
+        Self::Vulnerabilities,
     ];
 
     /// The name in logs, metrics and JSON.
@@ -93,6 +96,7 @@ impl Check {
             Self::References => "References",
             Self::Registries => "Registries",
             Self::Signatures => "Signatures",
+            Self::Vulnerabilities => "Vulnerabilities",
         }
     }
 }
@@ -164,6 +168,18 @@ reasons! {
     RegistryUnreachable,
     /// Our own network rules forbid the request.
     RequestForbidden,
+    /// Nobody looked for scan verdicts, as another check refuses the image already.
+    ScanNotAsked,
+    /// Nobody has scanned the image of those who must have.
+    ScanVerdictMissing,
+    /// The scan, or the scanner's database, is older than the policy allows.
+    ScanVerdictStale,
+    /// A verdict does not list everything that was found, and may hide what the policy denies.
+    ScanVerdictTruncated,
+    /// A verdict cannot be read, contradicts itself or is dated ahead.
+    ScanVerdictUnreadable,
+    /// The cluster's scan verdicts could not be read.
+    ScanVerdictsUnavailable,
     /// A signature lacks an annotation that the policy wants signed.
     SignatureAnnotationMismatch,
     /// A signature is somebody else's than the policy wants.
@@ -198,4 +214,6 @@ reasons! {
     TooManyImages,
     /// More stands beside the image than is looked at.
     TooManyReferrers,
+    /// The image has a vulnerability that the policy denies.
+    VulnerabilityDenied,
 }

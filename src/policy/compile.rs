@@ -1,20 +1,14 @@
 mod signatures;
+mod strict;
 pub(super) mod trust_roots;
+mod vulnerabilities;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    str::FromStr,
-    sync::LazyLock,
-};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use jiff::Timestamp;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    JSONSchemaProps, JSONSchemaPropsOrArray,
-};
 use serde_json::Value;
-use serde_path_to_error::Segment;
 
+use self::strict::{StrictError, parse_strictly};
 use super::{
     Action, OnError, Policy, PolicyId, PolicyKind, Requirement, Selector, Version,
     selector::{is_dns_label, is_dns_subdomain},
@@ -24,7 +18,8 @@ use crate::{
         GROUP,
         v1alpha1::{
             AttestationRule, ClusterImageAdmissionPolicySpec, ErrorAction, ImageAdmissionPolicySpec,
-            LabelSelector, PolicyAction, ReferenceRules, RegistryRules, SignatureRules, VERSION, crds,
+            LabelSelector, PolicyAction, ReferenceRules, RegistryRules, SignatureRules, VERSION,
+            VulnerabilityRules,
         },
     },
     image::{Digest, ImagePattern},
@@ -261,6 +256,7 @@ struct Spec {
     references: Option<ReferenceRules>,
     signatures: Option<SignatureRules>,
     attestations: Option<Vec<AttestationRule>>,
+    vulnerabilities: Option<VulnerabilityRules>,
     on_error: ErrorAction,
 }
 
@@ -281,6 +277,7 @@ impl Spec {
                     references: spec.references,
                     signatures: spec.signatures,
                     attestations: spec.attestations,
+                    vulnerabilities: spec.vulnerabilities,
                     on_error: spec.on_error.unwrap_or_default().action,
                 })
             }
@@ -298,6 +295,7 @@ impl Spec {
                     references: spec.references,
                     signatures: spec.signatures,
                     attestations: spec.attestations,
+                    vulnerabilities: spec.vulnerabilities,
                     on_error: spec.on_error.unwrap_or_default().action,
                 })
             }
@@ -324,16 +322,21 @@ impl Spec {
             && self.references.is_none()
             && self.signatures.is_none()
             && self.attestations.is_none()
+            && self.vulnerabilities.is_none()
         {
             problems.add(
                 "spec",
                 "",
-                "the policy requires nothing: set registries, references, signatures or attestations",
+                "the policy requires nothing: set registries, references, signatures, attestations or vulnerabilities",
             );
         }
         let attached =
             signatures::compile(&id, self.signatures.as_ref(), self.attestations.as_deref(), problems);
         requirements.extend(attached.requirements);
+        if let Some(rules) = &self.vulnerabilities {
+            let requirement = vulnerabilities::compile(rules, &attached.named, problems);
+            requirements.push(Requirement::Vulnerabilities(requirement));
+        }
         let images = match &self.images {
             Some(images) => problems.parse_all("spec.match.images", Some(images), 256),
             None => every_image(),
@@ -417,73 +420,6 @@ fn compile_action(action: PolicyAction) -> Action {
 fn every_image() -> Vec<ImagePattern> {
     // OK because the pattern is a constant that a test compiles
     vec!["**".parse().unwrap()]
-}
-
-/// Where and why serde refused a document.
-struct StrictError {
-    path: String,
-    value: String,
-    problem: String,
-}
-
-fn parse_strictly<T: serde::de::DeserializeOwned>(kind: &str, spec: &Value) -> Result<T, StrictError> {
-    if let Some(path) = SPECS.get(kind).and_then(|schema| misplaced_list(schema, spec)) {
-        // serde would take a list for the fields in their order, which no reader of it would.
-        return Err(StrictError {
-            path: format!("spec{path}"),
-            value: "[…]".to_owned(),
-            problem: "a list where fields belong".to_owned(),
-        });
-    }
-    serde_path_to_error::deserialize(spec).map_err(|error| {
-        let path = error.path();
-        let value = path.iter().try_fold(spec, |value, segment| match segment {
-            Segment::Map { key } => value.get(key),
-            Segment::Seq { index } => value.get(index),
-            Segment::Enum { .. } | Segment::Unknown => None,
-        });
-        let value = match value {
-            Some(Value::String(text)) => text.clone(),
-            Some(Value::Number(number)) => number.to_string(),
-            Some(Value::Bool(value)) => value.to_string(),
-            Some(Value::Null | Value::Array(_) | Value::Object(_)) | None => String::new(),
-        };
-        let path = match path.to_string().as_str() {
-            "." => "spec".to_owned(),
-            path => format!("spec.{path}"),
-        };
-        let problem = match path.as_str() {
-            "spec.enforceAfter" => "a time is written like \"2027-01-01T00:00:00Z\" (RFC 3339)".to_owned(),
-            _ => error.into_inner().to_string(),
-        };
-        StrictError { path, value, problem }
-    })
-}
-
-/// What the specs of our kinds look like.
-static SPECS: LazyLock<BTreeMap<String, JSONSchemaProps>> = LazyLock::new(|| {
-    let specs = crds().into_iter().filter_map(|definition| {
-        let schema = definition.spec.versions.into_iter().next()?.schema?.open_api_v3_schema?;
-        Some((definition.spec.names.kind, schema.properties?.remove("spec")?))
-    });
-    specs.collect()
-});
-
-/// Where a list stands in place of fields, as `.match.namespaceSelector`.
-fn misplaced_list(schema: &JSONSchemaProps, value: &Value) -> Option<String> {
-    match (value, schema.type_.as_deref()) {
-        (Value::Array(_), Some("object")) => Some(String::new()),
-        (Value::Array(items), _) => {
-            let Some(JSONSchemaPropsOrArray::Schema(schema)) = &schema.items else { return None };
-            let mut items = items.iter().enumerate();
-            items.find_map(|(at, item)| Some(format!("[{at}]{}", misplaced_list(schema, item)?)))
-        }
-        (Value::Object(fields), _) => fields.iter().find_map(|(name, value)| {
-            let schema = schema.properties.as_ref()?.get(name)?;
-            Some(format!(".{name}{}", misplaced_list(schema, value)?))
-        }),
-        _ => None,
-    }
 }
 
 /// A policy that fails for every image wherever it could match, for the time in which nobody knows

@@ -15,6 +15,7 @@ mod selector;
 mod set;
 mod tags;
 mod trust_root;
+mod vulnerability;
 
 #[cfg(test)]
 mod tests;
@@ -33,4 +34,8 @@ pub use set::PolicySet;
 pub use tags::TagPattern;
 pub use trust_root::{
     ObjectKind, ObjectName, SigstoreRoot, TrustRootReading, TrustRootSource, TufRepository,
+};
+pub use vulnerability::{
+    ATTESTATION_SOURCE, CountedSources, DenyRule, Excepted, Exception, Exceptions, MissingVerdict,
+    PackagePatterns, VulnerabilityIds, VulnerabilityRequirement,
 };

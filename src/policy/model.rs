@@ -2,7 +2,10 @@ use std::{collections::BTreeSet, fmt};
 
 use jiff::Timestamp;
 
-use super::{AttestationRequirement, Authority, CompileError, Selector, SignatureRequirement, TagPattern};
+use super::{
+    AttestationRequirement, Authority, CompileError, MissingVerdict, Selector, SignatureRequirement,
+    TagPattern, VulnerabilityRequirement,
+};
 use crate::{
     evidence::Attached,
     image::{Digest, ImagePattern},
@@ -99,6 +102,8 @@ pub enum Requirement {
     Signatures(SignatureRequirement),
     /// An authority has attested something about it.
     Attestation(AttestationRequirement),
+    /// Somebody has scanned it lately, and found nothing that is denied.
+    Vulnerabilities(VulnerabilityRequirement),
     /// The document cannot be read, so whatever it demands is not known to hold.
     Readable(CompileError),
 }
@@ -161,7 +166,11 @@ impl Policy {
         let any = |wanted: fn(&Requirement) -> bool| self.requirements.iter().any(wanted);
         let attached = Attached {
             signatures: any(|requirement| matches!(requirement, Requirement::Signatures(_))),
-            attestations: any(|requirement| matches!(requirement, Requirement::Attestation(_))),
+            attestations: any(|requirement| match requirement {
+                Requirement::Attestation(_) => true,
+                Requirement::Vulnerabilities(rule) => !rule.sources.attestations.is_empty(),
+                _ => false,
+            }),
         };
         (attached.signatures || attached.attestations).then_some(attached)
     }
@@ -195,6 +204,15 @@ impl Policy {
     /// What the policy makes of a registry that could not be asked.
     pub fn on_error(&self) -> OnError {
         self.on_error
+    }
+
+    /// What the policy makes of an image that nobody has scanned.
+    pub fn missing_verdict(&self) -> MissingVerdict {
+        let rule = self.requirements.iter().find_map(|requirement| match requirement {
+            Requirement::Vulnerabilities(rule) => Some(rule.missing),
+            _ => None,
+        });
+        rule.unwrap_or(MissingVerdict::Deny)
     }
 
     /// Why the document cannot be read, if it cannot.

@@ -7,6 +7,7 @@ mod matching;
 mod signatures;
 mod trust_roots;
 mod unreadable;
+mod vulnerabilities;
 
 /// A cluster's policy with this `spec`.
 fn cluster(spec: Value) -> Value {

@@ -127,7 +127,9 @@ impl Judgements {
         };
         let judgements = Memory {
             bytes: JUDGEMENT_BYTES,
-            weight: |_, _| 1024,
+            weight: |_, answer: &Answer<Judged>| {
+                answer.as_ref().map_or(1024, |judged| judged.judgement.size())
+            },
             lifetime: Box::new(move |answer: &Answer<Judged>| match answer {
                 Ok(Judged { judgement, .. }) if !judgement.is_conclusive() => None,
                 // Not from now on: what is remembered twice must not live twice as long.

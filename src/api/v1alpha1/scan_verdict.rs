@@ -38,6 +38,7 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
+    validation = Rule::new("self.source != 'attestation'").message("attestation is the source of what is signed beside images: no object speaks for it").field_path(".source"),
     validation = Rule::new("self.scannedAt >= oldSelf.scannedAt").message("a scan never replaces a newer one: delete the verdict first if its date is wrong").field_path(".scannedAt"),
     validation = Rule::new("self.digest == oldSelf.digest && self.source == oldSelf.source").message("digest and source never change")
 )]

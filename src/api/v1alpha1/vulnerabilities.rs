@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 /// Which known vulnerabilities an image may have, and how fresh that knowledge must be.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("has(self.deny) || has(self.maxVerdictAge) || has(self.sources)").message("set deny, maxVerdictAge or sources"))]
+#[x_kube(
+    validation = Rule::new("has(self.deny) || has(self.maxVerdictAge) || has(self.sources)").message("set deny, maxVerdictAge or sources"),
+    validation = Rule::new("has(self.deny) || (!has(self.ignore) && !has(self.unknownSeverity) && (!has(self.honorVEX) || !self.honorVEX))").message("ignore, honorVEX and unknownSeverity speak of deny, and there is none")
+)]
 pub struct VulnerabilityRules {
     /// What an image may not have, 1 to 16 rules of which none may match. Absent: whatever it has, there must be
     /// a verdict that says so.
@@ -19,16 +22,18 @@ pub struct VulnerabilityRules {
     pub ignore: Option<Vec<IgnoredVulnerability>>,
     /// Whether vulnerabilities count as absent of which a verdict says, by VEX, that the image is not affected or
     /// contains the fix. Whoever may write verdicts can say so.
-    #[serde(default)]
+    #[serde(default, rename = "honorVEX")]
     pub honor_vex: bool,
     /// What a vulnerability counts as whose severity nobody states. Absent: Critical.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unknown_severity: Option<SeverityName>,
-    /// How old the scan may be and, where the scanner says it, its database: `72h`, `7d`. Absent: 168h.
+    /// How old the scan may be and, where the scanner says it, its database: `90m`, `72h`, `7d`; 1m to 365d.
+    /// Absent: 168h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 16), pattern(r"^[1-9][0-9]*[mhd]$"))]
     pub max_verdict_age: Option<String>,
-    /// What becomes of an image that nobody has scanned. Absent: Deny, by which the policy's action applies.
+    /// What becomes of an image that nobody has scanned of those who must have. Absent: Deny, by which the policy's
+    /// action applies.
     #[serde(default)]
     pub missing_verdict: MissingVerdict,
     /// Whose verdicts count. Absent: any, and at least one.
@@ -61,7 +66,8 @@ pub struct VulnerabilityRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 64)))]
     pub ids: Option<Vec<String>>,
-    /// Only those in one of these packages, with `*` for any run of characters. Absent: in any.
+    /// Only those in one of these packages, with `*` for any run of characters; all rules together have at most
+    /// 256 of them. Capitals count. Absent: in any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 256)))]
     pub packages: Option<Vec<String>>,
@@ -74,7 +80,7 @@ pub struct IgnoredVulnerability {
     /// Its name, or another name of it, in any case of letters.
     #[schemars(length(min = 1, max = 64))]
     pub id: String,
-    /// In these packages only, with `*` for any run of characters. Absent: in any.
+    /// In these packages only, with `*` for any run of characters. Capitals count. Absent: in any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 256)))]
     pub packages: Option<Vec<String>>,
@@ -117,11 +123,12 @@ pub enum MissingVerdict {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("has(self.names) || has(self.attestations) || (has(self.answer) && self.answer == 'All')").message("set names, attestations or answer: All"))]
 pub struct VerdictSources {
-    /// How many of them must have answered, lately enough. Absent: Any.
+    /// How many of them must have answered, lately enough. What any of them has found counts in either case.
+    /// Absent: Any.
     #[serde(default)]
     pub answer: SourcesAnswer,
     /// Which: names of VulnerabilitySources, or those by which importers call themselves. Nobody else's verdicts
-    /// count. Absent: all that there are.
+    /// count, but those of `attestations`. The name `attestation` stands for them. Absent: all that there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 63)))]
     pub names: Option<Vec<String>>,
@@ -138,6 +145,7 @@ pub enum SourcesAnswer {
     /// At least one.
     #[default]
     Any,
-    /// Each of `names`; each VulnerabilitySource of the cluster where there are no names.
+    /// Each of `names`, or each VulnerabilitySource of the cluster where there are no names; and `attestation` where
+    /// attestations count.
     All,
 }

@@ -18,6 +18,7 @@ GNa6RUPL/ZftZ+4Rx0Tst5oisGXEMvknbDKwoELjE8I9dh46R7zoWa47Jw==
 pub(super) const SUBJECT: &str = "https://github.com/acme/app/.github/workflows/release.yml@refs/tags/v1";
 pub(super) const ISSUER: &str = "https://token.actions.githubusercontent.com";
 pub(super) const SLSA: &str = "https://slsa.dev/provenance/v1";
+pub(super) const COSIGN_VULN: &str = "https://cosign.sigstore.dev/attestation/vuln/v1";
 
 /// The one Secret that there is, as its parts, and the one file. Both hold [`KEY`].
 pub(super) const SECRET: [&str; 3] = ["team-a", "signing", "release.pub"];
@@ -48,6 +49,13 @@ pub(super) fn signature(signer: Signer) -> Verified {
 pub(super) fn provenance(signer: Signer, predicate: Value) -> Verified {
     let statement = json!({"predicateType": SLSA, "predicate": predicate});
     let claim = Claim::Attestation { predicate_type: SLSA.to_owned(), statement };
+    Verified { signer, claim, logged: false, times: Vec::new() }
+}
+
+/// An attested scan of the image whose result nobody can read.
+pub(super) fn damaged_report(signer: Signer) -> Verified {
+    let statement = json!({"predicateType": COSIGN_VULN, "predicate": {"scanner": {"result": "?"}}});
+    let claim = Claim::Attestation { predicate_type: COSIGN_VULN.to_owned(), statement };
     Verified { signer, claim, logged: false, times: Vec::new() }
 }
 

@@ -4,8 +4,11 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray,
 };
 
-use super::{beside::*, *};
-use crate::api::v1alpha1::crds;
+use super::{beside::*, scanned::*, *};
+use crate::{
+    api::v1alpha1::crds,
+    evidence::{ScanEvidence, Severity, VexStatus, Vulnerability},
+};
 
 /// One field, a policy in which it lets an image pass, and a value at which the same policy refuses it.
 struct Bite {
@@ -105,6 +108,7 @@ fn bites() -> Vec<Bite> {
     ];
     bites.extend(signature_bites());
     bites.extend(attestation_bites());
+    bites.extend(vulnerability_bites());
     bites
 }
 
@@ -286,8 +290,89 @@ fn attestation_bites() -> Vec<Bite> {
     bites
 }
 
+/// What `trivy` has found, yesterday with a database of the day before.
+fn vulnerable() -> ScanEvidence {
+    let mut scan = scan(vec![
+        Vulnerability {
+            aliases: vec!["GHSA-aaaa-bbbb-cccc".to_owned()],
+            published: Some("2026-05-20".parse().unwrap()),
+            fixed: Some("1.1".to_owned()),
+            ..found("CVE-2026-0001", Some(Severity::High), "openssl")
+        },
+        found("CVE-2026-0002", None, "zlib"),
+        Vulnerability {
+            vex: Some(VexStatus::NotAffected),
+            ..found("CVE-2026-0003", Some(Severity::Medium), "busybox")
+        },
+    ]);
+    scan.database_at = Some("2026-05-30T12:00:00Z".parse().unwrap());
+    seen(vec![subject(None, vec![verdict("trivy", Ok(scan))])])
+}
+
+fn vulnerability_bites() -> Vec<Bite> {
+    let row = |field: &str, rest: Value, admits: Value, refuses: Value| {
+        let with = |value: Value| {
+            let mut rules = rest.clone();
+            // In the first entry of a list.
+            let mut place = &mut rules;
+            for key in field.split('.') {
+                place = match key.strip_suffix("[]") {
+                    Some(list) => &mut place[list][0],
+                    None => &mut place[key],
+                };
+            }
+            *place = value;
+            json!({ "vulnerabilities": rules })
+        };
+        Bite { field: format!("vulnerabilities.{field}"), admits: with(admits), refuses: with(refuses) }
+    };
+    let denied = || json!({"deny": [{"ids": ["CVE-2026-0001"]}]});
+    let rule = |rule: Value| json!({ "deny": [rule] });
+    let ignored = || {
+        let entry = json!({"id": "CVE-2026-0001", "until": "2027-01-01T00:00:00Z", "reason": "TICKET-12"});
+        json!({"deny": [{"ids": ["CVE-2026-0001"]}], "ignore": [entry]})
+    };
+    let other = json!([{"id": "CVE-2026-0002", "until": "2027-01-01T00:00:00Z", "reason": "TICKET-12"}]);
+    let authorities = || json!({"authorities": [{"name": "good", "key": {"inline": KEY}}, {"name": "bad", "key": {"inline": OTHER_KEY}}]});
+    let attested = |name: &str| json!({"signatures": authorities(), "vulnerabilities": {"sources": {"attestations": [name]}}});
+    vec![
+        row(
+            "deny",
+            json!({}),
+            json!([{"ids": ["CVE-1"]}]),
+            json!([{"ids": ["CVE-1"]}, {"ids": ["CVE-2026-0001"]}]),
+        ),
+        row("deny[].severity", rule(json!({"packages": ["openssl"]})), json!("Critical"), json!("High")),
+        row("deny[].fixable", rule(json!({"packages": ["zlib"]})), json!(true), json!(null)),
+        row("deny[].olderThanDays", rule(json!({"packages": ["openssl"]})), json!(13), json!(12)),
+        row("deny[].ids", rule(json!({})), json!(["CVE-2026-000"]), json!(["CVE-1", "ghsa-AAAA-bbbb-cccc"])),
+        row("deny[].packages", rule(json!({})), json!(["open"]), json!(["open*"])),
+        row("ignore", denied(), ignored()["ignore"].clone(), other),
+        row("ignore[].id", ignored(), json!("cve-2026-0001"), json!("CVE-2026-0002")),
+        row("ignore[].packages", ignored(), json!(["*ssl"]), json!(["zlib"])),
+        row("ignore[].until", ignored(), json!("2026-06-01T12:00:01Z"), json!("2026-06-01T12:00:00Z")),
+        row("honorVEX", json!({"deny": [{"packages": ["busybox"]}]}), json!(true), json!(false)),
+        row(
+            "unknownSeverity",
+            json!({"deny": [{"severity": "High", "packages": ["zlib"]}]}),
+            json!("Medium"),
+            json!("High"),
+        ),
+        row("maxVerdictAge", json!({}), json!("2d"), json!("2879m")),
+        row("missingVerdict", json!({"sources": {"names": ["grype"]}}), json!("Warn"), json!("Deny")),
+        row("missingVerdict", json!({"sources": {"names": ["grype"]}}), json!("Allow"), json!("Deny")),
+        row("sources.answer", json!({"sources": {"names": ["trivy", "grype"]}}), json!("Any"), json!("All")),
+        row("sources.names", json!({}), json!(["grype", "trivy"]), json!(["grype"])),
+        Bite {
+            field: "vulnerabilities.sources.attestations".to_owned(),
+            admits: attested("bad"),
+            refuses: attested("good"),
+        },
+    ]
+}
+
 /// Fields that only say how a thing is called or told, or that a policy with them is refused for.
-const SILENT: [&str; 7] = [
+const SILENT: [&str; 8] = [
     "attestations[].conditions[].message",
     "attestations[].inlineAuthorities[].annotations",
     "attestations[].inlineAuthorities[].name",
@@ -295,7 +380,20 @@ const SILENT: [&str; 7] = [
     "attestations[].inlineAuthorities[].signedIdentity.remapIdentity.prefix",
     "attestations[].inlineAuthorities[].signedIdentity.remapIdentity.signedPrefix",
     "attestations[].name",
+    "vulnerabilities.ignore[].reason",
 ];
+
+/// A team's policy that can be read.
+fn teams(spec: &Value) -> Arc<Policy> {
+    let policy = read(&json!({
+        "apiVersion": "tidewaiter.dev/v1alpha1",
+        "kind": "ImageAdmissionPolicy",
+        "metadata": {"name": "extra", "namespace": "team-a"},
+        "spec": spec,
+    }));
+    assert_eq!(policy.compile_error(), None);
+    policy
+}
 
 /// A field that is read and then ignored is CVE-2025-29778.
 #[test]
@@ -308,16 +406,22 @@ fn every_field_bites() {
                 signature(by_identity()),
                 provenance(by_key(KEY), json!({"good": true})),
                 provenance(by_identity(), json!({"good": true})),
+                damaged_report(by_key(KEY)),
             ]),
+            scans: vulnerable(),
             resolution: match bite.field.as_str() {
                 "onError.action" => Resolution::Failed(RegistryError::TimedOut),
                 _ => Resolution::Resolved(digest('a')),
             },
             ..Scene::default()
         };
-        let decide = |spec: &Value| scene.decide(&[policy(spec.clone())], "a.example/x:1").allowed();
-        assert!(decide(&bite.admits), "{} should admit: {}", bite.field, bite.admits);
-        assert!(!decide(&bite.refuses), "{} should refuse: {}", bite.field, bite.refuses);
+        // What both kinds have alike.
+        let alike = bite.field.starts_with("vulnerabilities");
+        for read in [|spec: &Value| policy(spec.clone()), teams].into_iter().take(1 + usize::from(alike)) {
+            let decide = |spec: &Value| scene.decide(&[read(spec)], "a.example/x:1").allowed();
+            assert!(decide(&bite.admits), "{} should admit: {}", bite.field, bite.admits);
+            assert!(!decide(&bite.refuses), "{} should refuse: {}", bite.field, bite.refuses);
+        }
     }
 }
 
@@ -327,8 +431,9 @@ fn no_field_is_forgotten() {
     let mut covered: BTreeSet<String> = bites().into_iter().map(|bite| bite.field).collect();
     covered.extend(SILENT.map(str::to_owned));
     let mut fields = BTreeSet::new();
-    // The trust root's own fields are tested where they are read.
-    for crd in crds().into_iter().filter(|crd| crd.spec.names.kind != "ImageTrustRoot") {
+    // The fields of trust roots and verdicts are tested where they are read.
+    let is_policy = |kind: &str| kind.ends_with("ImageAdmissionPolicy");
+    for crd in crds().into_iter().filter(|crd| is_policy(&crd.spec.names.kind)) {
         for version in crd.spec.versions {
             let schema = version.schema.unwrap().open_api_v3_schema.unwrap();
             leaves(&schema.properties.unwrap()["spec"], "", &mut fields);

@@ -1,6 +1,11 @@
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use super::{beside::*, *};
+use super::{
+    beside::*,
+    scans::laws::{any_rules, any_scans},
+    *,
+};
+use crate::evidence::ScanError;
 
 const IMAGES: [&str; 10] = [
     "a.example/x:1",
@@ -58,6 +63,7 @@ fn any_spec() -> impl Strategy<Value = Value> {
         maybe(digests),
         option::weighted(0.3, any_signatures()),
         option::weighted(0.2, any_attestation()),
+        option::weighted(0.3, any_vulnerabilities()),
     );
     let then = (
         select(&["Deny", "Deny", "Warn", "Audit"]),
@@ -66,7 +72,8 @@ fn any_spec() -> impl Strategy<Value = Value> {
     );
     (what, rules, then).prop_map(
         |((images, exclude, namespaces, objects), rules, (action, date, on_error))| {
-            let (allow, deny, require_digest, tags, digests, signatures, attestations) = rules;
+            let (allow, deny, require_digest, tags, digests, signatures, attestations, vulnerabilities) =
+                rules;
             let mut spec = json!({
                 "action": action,
                 "match": {
@@ -91,7 +98,13 @@ fn any_spec() -> impl Strategy<Value = Value> {
             if let Some(attestations) = attestations {
                 spec["attestations"] = attestations;
             }
-            if ["registries", "references", "signatures", "attestations"]
+            if let Some(mut vulnerabilities) = vulnerabilities {
+                if spec["signatures"].is_null() {
+                    vulnerabilities["sources"].as_object_mut().map(|sources| sources.remove("attestations"));
+                }
+                spec["vulnerabilities"] = vulnerabilities;
+            }
+            if ["registries", "references", "signatures", "attestations", "vulnerabilities"]
                 .iter()
                 .all(|rules| spec[rules].is_null())
             {
@@ -190,6 +203,16 @@ fn any_signatures() -> impl Strategy<Value = Value> {
     )
 }
 
+/// Rules for vulnerabilities, some of which listen to the authorities of signatures.
+fn any_vulnerabilities() -> impl Strategy<Value = Value> {
+    (any_rules(), any::<bool>()).prop_map(|(mut rules, attested)| {
+        if attested && rules["sources"].is_object() {
+            rules["sources"]["attestations"] = json!(["one"]);
+        }
+        rules
+    })
+}
+
 /// An attestation by an authority of its own.
 fn any_attestation() -> impl Strategy<Value = Value> {
     (any_authority("three"), any::<bool>()).prop_map(|(mut by, condition)| {
@@ -209,12 +232,14 @@ fn any_scene() -> impl Strategy<Value = Scene> {
         select(&[Action::Deny, Action::Deny, Action::Warn]),
     )
         .prop_map(|(unmatched, demand, ceiling)| Settings { unmatched, demand, ceiling });
-    (option::weighted(0.8, any_labels()), any_labels(), any_resolution(), any_beside(), settings).prop_map(
-        |(namespace_labels, object_labels, resolution, beside, settings)| Scene {
+    let known = (any_resolution(), any_beside(), any_scans());
+    (option::weighted(0.8, any_labels()), any_labels(), known, settings).prop_map(
+        |(namespace_labels, object_labels, (resolution, beside, scans), settings)| Scene {
             namespace_labels,
             object_labels,
             resolution,
             beside,
+            scans,
             settings,
         },
     )
@@ -250,7 +275,10 @@ proptest! {
             prop_assert!(before.allowed() || !after.allowed(), "{after:#?}");
             for result in &before.results {
                 let withheld = result.verdict.finding().is_some_and(|finding| {
-                    matches!(finding.reason, Reason::DigestUnknown | Reason::SignaturesNotAsked)
+                    matches!(
+                        finding.reason,
+                        Reason::DigestUnknown | Reason::ScanNotAsked | Reason::SignaturesNotAsked
+                    )
                 });
                 prop_assert!(withheld || after.results.contains(result), "{result:#?}");
             }
@@ -344,6 +372,21 @@ proptest! {
                 });
                 prop_assert!(!other, "{decision:#?}");
             }
+        }
+    }
+
+    /// Neither does losing sight of its scans, but where a policy excuses a registry that does not say which platforms
+    /// there are.
+    #[test]
+    fn lost_scans_never_admit(policies in any_policies(6), mut scene in any_scene(), image in any_image()) {
+        let seen = scene.decide(&policies, image);
+        let excusing = policies.iter().any(|policy| policy.on_error() == policy::OnError::Warn);
+        let platforms = failures().into_iter().filter(|error| !excusing || error.is_answer());
+        let lost = platforms.map(ScanError::Platforms).chain([ScanError::Unlisted("away".to_owned())]);
+        for scans in lost.map(ScanEvidence::Unseen).chain([ScanEvidence::NotAsked]) {
+            scene.scans = scans;
+            let lost = scene.decide(&policies, image);
+            prop_assert!(seen.allowed() || !lost.allowed(), "{seen:#?} {lost:#?}");
         }
     }
 

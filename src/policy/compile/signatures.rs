@@ -36,6 +36,8 @@ const DEFAULT_SECRET_KEY: &str = "cosign.pub";
 #[derive(Default)]
 pub(super) struct Attached {
     pub(super) authorities: Vec<Authority>,
+    /// The places of the authorities of `signatures`, by name.
+    pub(super) named: BTreeMap<Box<str>, usize>,
     pub(super) requirements: Vec<Requirement>,
 }
 
@@ -46,8 +48,6 @@ pub(super) fn compile(
     problems: &mut Problems,
 ) -> Attached {
     let mut attached = Attached::default();
-    // By name, those of `signatures` only.
-    let mut named = BTreeMap::new();
     if let Some(rules) = signatures {
         let path = "spec.signatures.authorities";
         if rules.authorities.is_empty() {
@@ -57,7 +57,7 @@ pub(super) fn compile(
         for (at, document) in rules.authorities.iter().take(AUTHORITIES_LIMIT).enumerate() {
             let path = format!("{path}[{at}]");
             let Some(authority) = authority(id, document, &path, problems) else { continue };
-            if named.insert(authority.name.clone(), attached.authorities.len()).is_some() {
+            if attached.named.insert(authority.name.clone(), attached.authorities.len()).is_some() {
                 problems.add(
                     &format!("{path}.name"),
                     &authority.name,
@@ -66,7 +66,7 @@ pub(super) fn compile(
             }
             attached.authorities.push(authority);
         }
-        let requirement = signature_requirement(rules, &named, problems);
+        let requirement = signature_requirement(rules, &attached.named, problems);
         attached.requirements.extend(requirement.map(Requirement::Signatures));
     }
     if let Some(rules) = attestations {
@@ -84,7 +84,8 @@ pub(super) fn compile(
                     "there is another attestation of that name",
                 );
             }
-            let requirement = attestation(id, rule, &path, &named, &mut attached.authorities, problems);
+            let requirement =
+                attestation(id, rule, &path, &attached.named, &mut attached.authorities, problems);
             attached.requirements.push(Requirement::Attestation(requirement));
         }
     }
@@ -116,7 +117,7 @@ fn signature_requirement(
     (!authorities.is_empty()).then_some(SignatureRequirement { at_least, must_include, authorities })
 }
 
-fn places<'a>(
+pub(super) fn places<'a>(
     names: impl Iterator<Item = &'a String>,
     path: &str,
     named: &BTreeMap<Box<str>, usize>,
@@ -471,7 +472,7 @@ fn signed_identity(
     }
 }
 
-fn check_name(name: &str, path: &str, problems: &mut Problems) {
+pub(super) fn check_name(name: &str, path: &str, problems: &mut Problems) {
     if !is_dns_label(name) {
         problems.add(
             path,

@@ -166,7 +166,7 @@ fn an_error_names_place_value_and_remedy() {
     assert_snapshot!(troubles(&cluster(json!({"registries": {}}))), @"spec.registries: set allow, deny or both");
     assert_snapshot!(troubles(&cluster(json!({"references": {}}))), @"spec.references: set requireDigest: true, denyTags or denyDigests");
     assert_snapshot!(troubles(&cluster(json!({"references": {"requireDigest": false}}))), @"spec.references: set requireDigest: true, denyTags or denyDigests");
-    assert_snapshot!(troubles(&cluster(json!({}))), @"spec: the policy requires nothing: set registries, references, signatures or attestations");
+    assert_snapshot!(troubles(&cluster(json!({}))), @"spec: the policy requires nothing: set registries, references, signatures, attestations or vulnerabilities");
     assert_snapshot!(troubles(&cluster(json!(null))), @"spec: the policy has no spec");
     assert_snapshot!(troubles(&cluster(json!([1]))), @r#"spec: "[…]": a list where fields belong"#);
     assert_snapshot!(

@@ -55,6 +55,19 @@ pub(super) fn spec(yaml: &str) -> Value {
      excludeImages: ['registry.example.com/sandbox/**'], objectSelector: {matchLabels: {app: web}, \
      matchExpressions: [{key: tier, operator: In, values: [front]}]}}}"
 )]
+#[case::a_denied_vulnerability("vulnerabilities: {deny: [{severity: Critical}]}")]
+#[case::a_verdict_that_must_be_there("vulnerabilities: {maxVerdictAge: 72h}")]
+#[case::sources_that_must_have_answered("vulnerabilities: {sources: {answer: All}}")]
+#[case::attestations_that_count(
+    "{signatures: {authorities: [{name: ci, keyless: {identities: [{issuer: i, subject: s}]}}]}, \
+     vulnerabilities: {sources: {names: [trivy, attestation], attestations: [ci]}}}"
+)]
+#[case::all_that_can_be_said_of_vulnerabilities(
+    "vulnerabilities: {deny: [{severity: High, fixable: true, olderThanDays: 3650}, {ids: [CVE-2021-44228], \
+     packages: ['log4j*']}], ignore: [{id: CVE-2026-0001, packages: [zlib], until: '2026-12-31T00:00:00Z', \
+     reason: 'TICKET-12'}], honorVEX: true, unknownSeverity: Low, maxVerdictAge: 365d, missingVerdict: Allow, \
+     sources: {names: [trivy], answer: All}}"
+)]
 #[tokio::test]
 async fn a_policy_that_says_something_is_stored(#[case] yaml: &str) {
     let Some(server) = ApiServer::shared().await else { return };
@@ -63,7 +76,9 @@ async fn a_policy_that_says_something_is_stored(#[case] yaml: &str) {
         let offered = spec(yaml);
         let stored = offer(server, kind, Some(&offered)).await.unwrap();
         for (field, value) in offered.as_object().unwrap() {
-            if field != "references" {
+            // Defaults are filled in.
+            let filled = ["references", "signatures", "vulnerabilities"].contains(&field.as_str());
+            if !filled {
                 assert_eq!(&stored["spec"][field], value, "{kind:?}");
             }
         }
@@ -82,8 +97,8 @@ async fn a_cluster_policy_may_select_namespaces() {
 
 #[rstest]
 #[case::a_field_of_a_later_version(
-    "{registries: {allow: ['**']}, vulnerabilities: {}}",
-    "unknown field \"spec.vulnerabilities\""
+    "{registries: {allow: ['**']}, exceptions: {}}",
+    "unknown field \"spec.exceptions\""
 )]
 #[case::a_misspelt_field(
     "{registries: {allow: ['**'], denny: ['x']}}",
@@ -91,7 +106,7 @@ async fn a_cluster_policy_may_select_namespaces() {
 )]
 #[case::nothing_required(
     "{}",
-    "spec: Invalid value: the policy requires nothing: set registries, references, signatures or attestations"
+    "spec: Invalid value: the policy requires nothing: set registries, references, signatures, attestations or vulnerabilities"
 )]
 #[case::nothing_required_but_an_action("{action: Warn}", "spec: Invalid value: the policy requires nothing")]
 #[case::empty_registries("registries: {}", "spec.registries: Invalid value: set allow, deny or both")]
@@ -160,6 +175,58 @@ async fn a_cluster_policy_may_select_namespaces() {
     "{references: {requireDigest: true}, match: {objectSelector: {matchExpressions: [{operator: Exists}]}}}",
     "spec.match.objectSelector.matchExpressions[0].key: Required value"
 )]
+#[case::vulnerabilities_that_say_nothing(
+    "vulnerabilities: {missingVerdict: Allow}",
+    "spec.vulnerabilities: Invalid value: set deny, maxVerdictAge or sources"
+)]
+#[case::an_empty_list_of_denials(
+    "vulnerabilities: {deny: []}",
+    "spec.vulnerabilities.deny: Invalid value: 0"
+)]
+#[case::a_denial_of_anything(
+    "vulnerabilities: {deny: [{fixable: true}]}",
+    "spec.vulnerabilities.deny[0]: Invalid value: set severity, ids or packages"
+)]
+#[case::only_what_has_no_fix(
+    "vulnerabilities: {deny: [{severity: High, fixable: false}]}",
+    "spec.vulnerabilities.deny[0]: Invalid value: fixable: false says nothing"
+)]
+#[case::no_days(
+    "vulnerabilities: {deny: [{severity: High, olderThanDays: 0}]}",
+    "spec.vulnerabilities.deny[0].olderThanDays: Invalid value: 0"
+)]
+#[case::a_severity_in_capitals(
+    "vulnerabilities: {deny: [{severity: CRITICAL}]}",
+    "spec.vulnerabilities.deny[0].severity: Unsupported value: \"CRITICAL\""
+)]
+#[case::exceptions_from_nothing(
+    "vulnerabilities: {maxVerdictAge: 1d, ignore: [{id: CVE-1, until: '2026-12-31T00:00:00Z', reason: x}]}",
+    "spec.vulnerabilities: Invalid value: ignore, honorVEX and unknownSeverity speak of deny"
+)]
+#[case::vex_of_nothing(
+    "vulnerabilities: {maxVerdictAge: 1d, honorVEX: true}",
+    "spec.vulnerabilities: Invalid value: ignore, honorVEX and unknownSeverity speak of deny"
+)]
+#[case::an_exception_without_an_end(
+    "vulnerabilities: {deny: [{severity: High}], ignore: [{id: CVE-1, reason: x}]}",
+    "spec.vulnerabilities.ignore[0].until: Required value"
+)]
+#[case::an_exception_without_a_reason(
+    "vulnerabilities: {deny: [{severity: High}], ignore: [{id: CVE-1, until: '2026-12-31T00:00:00Z', reason: ''}]}",
+    "spec.vulnerabilities.ignore[0].reason: Invalid value"
+)]
+#[case::an_age_in_weeks(
+    "vulnerabilities: {maxVerdictAge: 2w}",
+    "spec.vulnerabilities.maxVerdictAge: Invalid value: \"2w\""
+)]
+#[case::sources_that_say_nothing(
+    "vulnerabilities: {sources: {answer: Any}}",
+    "spec.vulnerabilities.sources: Invalid value: set names, attestations or answer: All"
+)]
+#[case::attestations_by_nobody(
+    "vulnerabilities: {sources: {attestations: [ci]}}",
+    "spec.vulnerabilities: Invalid value: sources.attestations names an authority that is not in"
+)]
 #[tokio::test]
 async fn a_document_that_could_not_work_is_refused_at_its_field(#[case] yaml: &str, #[case] message: &str) {
     let Some(server) = ApiServer::shared().await else { return };
@@ -170,7 +237,7 @@ async fn a_document_that_could_not_work_is_refused_at_its_field(#[case] yaml: &s
 }
 
 #[track_caller]
-fn contains(status: &Status, message: &str) {
+pub(super) fn contains(status: &Status, message: &str) {
     assert!(status.message.contains(message), "expected: {message}\nfound:    {}", status.message);
 }
 
@@ -205,6 +272,9 @@ async fn a_team_cannot_select_other_namespaces() {
 #[case::digests("/references/denyDigests", 1024, 135)]
 #[case::images("/match/images", 256, 512)]
 #[case::excluded_images("/match/excludeImages", 256, 512)]
+#[case::vulnerabilities("/vulnerabilities/deny/0/ids", 256, 64)]
+#[case::packages("/vulnerabilities/deny/0/packages", 256, 256)]
+#[case::scanners("/vulnerabilities/sources/names", 16, 63)]
 #[tokio::test]
 async fn lists_and_their_items_have_a_limit(
     #[case] field: &str,
@@ -216,11 +286,15 @@ async fn lists_and_their_items_have_a_limit(
     let of = |items: usize, length: usize| {
         let mut document = json!({"registries": {"deny": ["x"]}, "references": {}, "match": {}});
         document["references"] = json!({"requireDigest": true});
+        if field.starts_with("/vulnerabilities") {
+            document["vulnerabilities"] =
+                json!({"deny": [{"severity": "High"}], "sources": {"answer": "All"}});
+        }
         let (parent, name) = field.rsplit_once('/').unwrap();
         document.pointer_mut(parent).unwrap()[name] = vec!["x".repeat(length); items].into();
         document
     };
-    let path = format!("spec{}", field.replace('/', "."));
+    let path = format!("spec{}", field.replace("/0", "[0]").replace('/', "."));
     for kind in KINDS {
         offer(server, kind, Some(&of(items, length))).await.unwrap();
         refused(server, kind, Some(&of(items + 1, length)), &format!("{path}: Too many: {}", items + 1))
