@@ -85,7 +85,7 @@ async fn what_runs_is_scanned_by_a_job_that_fits_the_restricted_standard() {
     );
 }
 
-fn wanted(name: &str, image: &str, controller: &str) -> Value {
+pub fn wanted(name: &str, image: &str, controller: &str) -> Value {
     json!({
         "apiVersion": "events.k8s.io/v1", "kind": "Event",
         "metadata": {"name": name, "namespace": "tidewaiter"},
