@@ -5,6 +5,7 @@
 
 mod check;
 mod completions;
+mod controller;
 mod crds;
 mod demo;
 mod inspect;
@@ -36,11 +37,13 @@ Start here:
   tidewaiter check --policies policies/ -f manifests/   judge manifests before they bite
   tidewaiter inspect IMAGE                              see who signed an image, and what a policy could demand
   tidewaiter crds | kubectl apply -f -                  teach a cluster the resources
-  tidewaiter serve --help                               run the webhook";
+  tidewaiter serve --help                               run the webhook
+  tidewaiter controller --help                          keep scan verdicts coming";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Args),
+    Controller(controller::Args),
     Check(check::Args),
     Crds(crds::Args),
     Demo(demo::Args),
@@ -53,6 +56,7 @@ pub fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
     let ended = match command {
         Command::Serve(args) => serve::run(args),
+        Command::Controller(args) => controller::run(args),
         Command::Check(args) => check::run(args),
         Command::Crds(args) => crds::run(&args),
         Command::Demo(args) => demo::run(&args),

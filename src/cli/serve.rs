@@ -114,13 +114,23 @@ Examples:
   tidewaiter serve --tls-cert tls.crt --tls-key tls.key
   tidewaiter serve --tls-cert tls.crt --tls-key tls.key --policies policies/ --without-cluster";
 
+/// How lines are written.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Format {
+pub enum Format {
     /// One JSON object per line.
     #[default]
     Json,
     /// For people.
     Text,
+}
+
+impl From<Format> for LogFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Json => Self::Json,
+            Format::Text => Self::Text,
+        }
+    }
 }
 
 /// The webhook's two listeners at work.
@@ -191,10 +201,7 @@ struct Sources {
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let format = match args.log_format {
-        Format::Json => LogFormat::Json,
-        Format::Text => LogFormat::Text,
-    };
+    let format = args.log_format.into();
     start_logging(format, &args.log_level)
         .map_err(|error| anyhow::anyhow!("--log-level {:?}: {error}", args.log_level))?;
     let settings = Settings::read(args.config.as_deref())?;
@@ -256,7 +263,7 @@ async fn serve(args: Args, settings: Settings, telemetry: Arc<Telemetry>) -> any
     }
 }
 
-async fn either(one: &mut Signal, other: &mut Signal) {
+pub async fn either(one: &mut Signal, other: &mut Signal) {
     tokio::select! {
         _ = one.recv() => {}
         _ = other.recv() => {}
@@ -398,7 +405,7 @@ fn report_files(found: &Filed) {
 }
 
 /// Keeps the readiness condition `name` as `state` has it.
-fn follow(
+pub fn follow(
     name: &'static str,
     mut state: watch::Receiver<WatchState>,
     readiness: Arc<Readiness>,
@@ -431,6 +438,6 @@ fn watch_certificate(certificate: Arc<Certificate>, metrics: Arc<Metrics>) -> Bo
 }
 
 /// Comes to an end when the task does, however it does.
-fn end<T: Send + 'static>(task: JoinHandle<T>) -> BoxFuture<'static, ()> {
+pub fn end<T: Send + 'static>(task: JoinHandle<T>) -> BoxFuture<'static, ()> {
     task.map(drop).boxed()
 }

@@ -43,6 +43,31 @@ impl Failure {
     }
 }
 
+/// Something could not be done at the API server. Says what, why, and what would help where we know.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{text}")]
+pub struct ClusterError {
+    text: String,
+    code: Option<u16>,
+}
+
+impl ClusterError {
+    /// `doing` says what could not be done: `cannot write a verdict`.
+    pub(super) fn new(doing: &str, failure: &Failure) -> Self {
+        let remedy = match failure.code() {
+            Some(403) => ": grant the rights of examples/kubernetes/controller-rbac.yaml",
+            Some(401) => ": check the ServiceAccount's token or the kubeconfig",
+            _ => "",
+        };
+        Self { text: format!("{doing}: {failure}{remedy}"), code: failure.code() }
+    }
+
+    /// The HTTP status of the API server's answer, if it gave one.
+    pub fn code(&self) -> Option<u16> {
+        self.code
+    }
+}
+
 fn explain(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => explain_status(status),

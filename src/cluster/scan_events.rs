@@ -15,9 +15,9 @@ use super::{failure::Failure, watch::Pace, watch::in_time};
 use crate::review::ports::{ScanObserver, ScanRequest};
 
 /// The reason of the Events, by which whoever scans finds them.
-const REASON: &str = "ScanWanted";
+pub(super) const REASON: &str = "ScanWanted";
 /// Who writes them, by which whoever scans believes them.
-const REPORTER: &str = "tidewaiter.dev/webhook";
+pub(super) const REPORTER: &str = "tidewaiter.dev/webhook";
 /// How often one is tried, and how long the pause before the second try is; each is twice as long as the one before.
 const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_secs(1);

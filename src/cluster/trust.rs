@@ -410,7 +410,7 @@ fn status(
     (but_for_the_time != *stored || !same_time).then_some(new)
 }
 
-fn whole_seconds(time: Timestamp) -> Time {
+pub(super) fn whole_seconds(time: Timestamp) -> Time {
     Time(time.round(Unit::Second).unwrap_or(time))
 }
 

@@ -14,6 +14,8 @@ const OTHER: &str = "other";
 const POLICY_LIMIT: usize = 1000;
 /// How many configured registries have a label of their own; the rest are [`OTHER`].
 const HOST_LIMIT: usize = 50;
+/// How many sources of verdicts have a label of their own; the rest are [`OTHER`].
+const SOURCE_LIMIT: usize = 64;
 /// The kinds that are told apart; the rest are [`OTHER`].
 const KINDS: [&str; 9] = [
     "CronJob",
@@ -28,6 +30,8 @@ const KINDS: [&str; 9] = [
 ];
 /// The labels of what checks made of images.
 const CHECK_LABELS: [&str; 4] = ["policy", "check", "verdict", "action"];
+/// The labels of what no verdict came of.
+const SOURCE_ERROR_LABELS: [&str; 2] = ["source", "reason"];
 /// How looks at TUF repositories end.
 const REFRESH_OUTCOMES: [&str; 3] = ["ok", "refused", "unreachable"];
 /// From 50 µs to the API server's longest timeout, in seconds.
@@ -35,6 +39,9 @@ const REVIEW_BUCKETS: [f64; 14] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0, 10.0, 30.0];
 /// From a round trip inside a data centre to the longest look-up, in seconds.
 const REGISTRY_BUCKETS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0];
+/// From an hour to a month, in seconds.
+const AGE_BUCKETS: [f64; 9] =
+    [3_600.0, 21_600.0, 43_200.0, 86_400.0, 172_800.0, 259_200.0, 604_800.0, 1_209_600.0, 2_592_000.0];
 
 /// All metrics, on a registry of their own. One for the whole process.
 ///
@@ -58,12 +65,17 @@ pub struct Metrics {
     reviews: IntCounterVec,
     scan_requests: IntCounterVec,
     scan_verdicts: IntGaugeVec,
+    source_errors: IntCounterVec,
+    source_labels: std::sync::Mutex<BTreeSet<String>>,
+    source_last_success: IntGaugeVec,
+    source_queue: IntGaugeVec,
     trust: IntGaugeVec,
     trust_changes: IntCounter,
     trust_refreshed: IntGaugeVec,
     trust_refreshes: IntCounterVec,
     trust_seen: std::sync::Mutex<TrustSeen>,
     unmatched_images: IntCounter,
+    verdict_age: HistogramVec,
 }
 
 /// One metric, for the documentation's test.
@@ -178,6 +190,18 @@ impl Metrics {
                 &["outcome"],
             ),
             scan_verdicts: make.gauges("scan_verdicts", "Scan verdicts at hand.", &["state"]),
+            source_errors: make.counters(
+                "source_errors_total",
+                "Reports and scans of which no verdict came.",
+                &SOURCE_ERROR_LABELS,
+            ),
+            source_labels: std::sync::Mutex::default(),
+            source_last_success: make.gauges(
+                "source_last_success_timestamp_seconds",
+                "When the last verdict came of a source, since 1970.",
+                &["source"],
+            ),
+            source_queue: make.gauges("source_queue", "Images that wait to be scanned.", &["source"]),
             trust: make.gauges("trust", "Keys and trust roots that policies name.", &["kind", "state"]),
             trust_changes: make.counter("trust_changes_total", "Changes of keys or trust roots."),
             trust_refreshed: make.gauges(
@@ -192,6 +216,12 @@ impl Metrics {
             ),
             trust_seen: std::sync::Mutex::default(),
             unmatched_images: make.counter("unmatched_images_total", "Images that no policy was about."),
+            verdict_age: make.histograms(
+                "verdict_age_seconds",
+                "How old the verdicts are that there are now.",
+                &["source"],
+                &AGE_BUCKETS,
+            ),
             registry: registry.clone(),
         };
         metrics.catalogue = make.made.into_inner();
@@ -257,19 +287,51 @@ impl Metrics {
     /// Takes away the series of a policy that is gone, and no other's: whoever may write policies for a
     /// namespace must not wipe out everybody's counts.
     fn forget(&self, policy: &str) {
-        for family in self.check_results.collect() {
-            for metric in family.get_metric() {
-                let value = |label: &&str| {
-                    let found = metric.get_label().iter().find(|pair| pair.name() == *label);
-                    found.map_or("", |pair| pair.value())
-                };
-                let values: Vec<&str> = CHECK_LABELS.iter().map(value).collect();
-                if values[0] == policy {
-                    // It is gone already if somebody else was faster.
-                    let _ = self.check_results.remove_label_values(&values);
-                }
-            }
+        forget(&self.check_results, &CHECK_LABELS, policy);
+    }
+
+    /// These sources of verdicts exist now. The series of one that is gone go with it.
+    pub fn set_sources<'a>(&self, names: impl IntoIterator<Item = &'a str>) {
+        let labels: BTreeSet<String> = names.into_iter().take(SOURCE_LIMIT).map(str::to_owned).collect();
+        // OK because nothing that holds this lock can panic
+        let mut known = self.source_labels.lock().unwrap();
+        for gone in known.difference(&labels) {
+            // An error says that there was no such series.
+            let _ = self.source_last_success.remove_label_values(&[gone]);
+            let _ = self.source_queue.remove_label_values(&[gone]);
+            let _ = self.verdict_age.remove_label_values(&[gone]);
+            forget(&self.source_errors, &SOURCE_ERROR_LABELS, gone);
         }
+        *known = labels;
+    }
+
+    /// A verdict has come of `source` at this time, in seconds since 1970.
+    pub fn source_succeeded(&self, source: &str, at: i64) {
+        self.source_last_success.with_label_values(&[&*self.source_label(source)]).set(at);
+    }
+
+    /// No verdict has come of something in `source`.
+    pub fn source_failed(&self, source: &str, reason: &'static str) {
+        self.source_errors.with_label_values(&[&*self.source_label(source), reason]).inc();
+    }
+
+    /// How many images wait for `source`, and how old all its verdicts are, in seconds: takes the place of what was
+    /// measured before. Sources without a label of their own are not measured.
+    pub fn source_measured(&self, source: &str, queue: usize, ages: &[f64]) {
+        let label = self.source_label(source);
+        if label == OTHER {
+            return;
+        }
+        self.source_queue.with_label_values(&[&*label]).set(i64::try_from(queue).unwrap_or(i64::MAX));
+        let _ = self.verdict_age.remove_label_values(&[&*label]);
+        let histogram = self.verdict_age.with_label_values(&[&*label]);
+        ages.iter().for_each(|age| histogram.observe(*age));
+    }
+
+    fn source_label(&self, source: &str) -> String {
+        // OK because nothing that holds this lock can panic
+        let known = self.source_labels.lock().unwrap();
+        known.get(source).cloned().unwrap_or_else(|| OTHER.to_owned())
     }
 
     /// A registry or its token server answered, or failed to.
@@ -363,6 +425,23 @@ impl Metrics {
     /// Every metric that there is, by name, also those that have not counted anything yet.
     pub fn catalogue(&self) -> &[MetricDescription] {
         &self.catalogue
+    }
+}
+
+/// Takes away all series of `family` whose first label has this value.
+fn forget(family: &IntCounterVec, labels: &[&str], value: &str) {
+    for metrics in family.collect() {
+        for metric in metrics.get_metric() {
+            let of = |label: &&str| {
+                let found = metric.get_label().iter().find(|pair| pair.name() == *label);
+                found.map_or("", |pair| pair.value())
+            };
+            let values: Vec<&str> = labels.iter().map(of).collect();
+            if values[0] == value {
+                // It is gone already if somebody else was faster.
+                let _ = family.remove_label_values(&values);
+            }
+        }
     }
 }
 

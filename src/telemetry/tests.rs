@@ -41,6 +41,10 @@ fn shown() -> BTreeSet<(String, String, String)> {
         refreshed: vec![("house", Some(1))],
     });
     metrics.trust_root_refreshed("house", "ok");
+    metrics.set_sources(["trivy"]);
+    metrics.source_succeeded("trivy", 1);
+    metrics.source_failed("trivy", "NoDigest");
+    metrics.source_measured("trivy", 1, &[1.0]);
     let text = metrics.encode();
     let described = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).map(|described| {
         let (name, kind) = described.split_once(' ').unwrap();
@@ -311,4 +315,38 @@ fn the_series_of_a_trust_root_that_is_gone_are_gone_and_no_others() {
         "{text}"
     );
     assert!(text.contains("tidewaiter_trust_changes_total 3"), "{text}");
+}
+
+#[test]
+fn sources_that_nobody_has_named_are_counted_together_and_those_that_go_take_their_series() {
+    let metrics = Metrics::new([]);
+    metrics.set_sources(["clair", "trivy"]);
+    for source in ["clair", "trivy", "stranger"] {
+        metrics.source_failed(source, "ScanFailed");
+        metrics.source_measured(source, 3, &[10.0, 4000.0]);
+    }
+    let text = metrics.encode();
+    assert!(
+        text.contains("tidewaiter_source_errors_total{reason=\"ScanFailed\",source=\"other\"} 1"),
+        "{text}"
+    );
+    assert!(!text.contains("stranger") && !text.contains("tidewaiter_source_queue{source=\"other\"}"));
+    metrics.source_measured("trivy", 0, &[10.0]);
+    metrics.set_sources(["trivy"]);
+    let text = metrics.encode();
+    assert!(!text.contains("clair"), "{text}");
+    assert!(
+        text.contains("tidewaiter_verdict_age_seconds_count{source=\"trivy\"} 1"),
+        "measured anew: {text}"
+    );
+}
+
+#[test]
+fn no_more_than_64_sources_have_a_label_of_their_own() {
+    let metrics = Metrics::new([]);
+    let names: Vec<String> = (0..100).map(|number| format!("s-{number}")).collect();
+    metrics.set_sources(names.iter().map(String::as_str));
+    names.iter().for_each(|name| metrics.source_succeeded(name, 1));
+    let series = metrics.encode().lines().filter(|line| line.starts_with("tidewaiter_source_last")).count();
+    assert_eq!(series, 65, "those, and one for the others");
 }

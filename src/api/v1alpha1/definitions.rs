@@ -3,7 +3,9 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt as _;
 
-use super::{ClusterImageAdmissionPolicy, ImageAdmissionPolicy, ImageScanVerdict, ImageTrustRoot};
+use super::{
+    ClusterImageAdmissionPolicy, ImageAdmissionPolicy, ImageScanVerdict, ImageTrustRoot, VulnerabilitySource,
+};
 use crate::api::GROUP;
 
 /// One resource's definition as a file.
@@ -22,6 +24,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         ImageAdmissionPolicy::crd(),
         ImageTrustRoot::crd(),
         ImageScanVerdict::crd(),
+        VulnerabilitySource::crd(),
     ];
     for version in crds.iter_mut().flat_map(|crd| &mut crd.spec.versions) {
         if let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {

@@ -7,6 +7,7 @@ mod selector;
 mod signatures;
 mod trust_root;
 mod vulnerabilities;
+mod vulnerability_source;
 
 pub use definitions::{Definition, crds, definitions};
 pub use policy::{
@@ -29,6 +30,11 @@ pub use trust_root::{
 pub use vulnerabilities::{
     IgnoredVulnerability, MissingVerdict, SeverityName, SourcesAnswer, VerdictSources, VulnerabilityRule,
     VulnerabilityRules,
+};
+pub use vulnerability_source::{
+    ClairSource, ImportedSource, ReportFormat, ScanJobSource, ScanResources, SourceMatch, SourceSecretRef,
+    TrivyClient, TrivyOperatorSource, VulnerabilitySource, VulnerabilitySourceSpec,
+    VulnerabilitySourceStatus,
 };
 
 /// The version part of `apiVersion`.

@@ -4,4 +4,5 @@ mod controllers;
 mod definitions;
 mod scan_verdicts;
 mod server;
+mod sources;
 mod trust;

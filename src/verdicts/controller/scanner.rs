@@ -1,0 +1,166 @@
+use std::sync::Arc;
+
+use kube::Client;
+use tokio::sync::OnceCell;
+
+use super::{
+    believed::{Believed, Disbelief},
+    clair::{Clair, ClairError},
+    operator,
+    scan_job::{manifest, report_bytes, report_in},
+    schedule::{Ended, Scan},
+    source::{Source, SourceKind, format_of},
+};
+use crate::{
+    api::v1alpha1::{ClairSource, ScanJobSource},
+    cluster::{ClusterError, JobEnd, JobRunner, read_secret},
+    reports::{self, Format, Report},
+    review::ports::Clock,
+};
+
+/// What a scanner works with.
+pub(super) struct Surroundings {
+    pub(super) client: Client,
+    pub(super) namespace: Box<str>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+/// A source that is asked for reports.
+pub(super) struct Scanner {
+    source: Arc<Source>,
+    surroundings: Surroundings,
+    clair: OnceCell<Clair>,
+    swept: OnceCell<()>,
+}
+
+/// Why there is no report on an image.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ScanError {
+    /// Clair gives none.
+    #[error(transparent)]
+    Clair(#[from] ClairError),
+    /// There is one, and it is not believed.
+    #[error(transparent)]
+    Disbelief(#[from] Disbelief),
+    /// The API server could not be asked, or does not want what it was asked.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The scanner has failed.
+    #[error("{0}")]
+    Failed(String),
+    /// The scanner has not come to an end in time.
+    #[error("the scan has not ended in time: {0}")]
+    TimedOut(String),
+    /// The report is longer than is read.
+    #[error(
+        "the report is longer than {0} bytes: raise spec.scanJob.maxReportBytes, and the kubelet's containerLogMaxSize"
+    )]
+    TooLong(u32),
+}
+
+impl ScanError {
+    /// The name in metrics and statuses.
+    pub(super) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Clair(error) => error.as_str(),
+            Self::Disbelief(disbelief) => disbelief.as_str(),
+            Self::Cluster(error) => operator::reason(error),
+            Self::Failed(_) => "ScanFailed",
+            Self::TimedOut(_) => "TimedOut",
+            Self::TooLong(_) => "TooLong",
+        }
+    }
+
+    /// What it means for the schedule.
+    pub(super) fn ended(&self) -> Ended {
+        match self {
+            Self::Clair(error) => match error.again() {
+                Some(pause) => Ended::NotYet(pause),
+                None if error.is_about_the_image() => Ended::Failed,
+                None => Ended::Trouble,
+            },
+            Self::Cluster(_) => Ended::Trouble,
+            Self::Disbelief(_) | Self::Failed(_) | Self::TimedOut(_) | Self::TooLong(_) => Ended::Failed,
+        }
+    }
+}
+
+impl Scanner {
+    /// Asks nobody yet.
+    pub(super) fn new(source: Arc<Source>, surroundings: Surroundings) -> Self {
+        Self { source, surroundings, clair: OnceCell::new(), swept: OnceCell::new() }
+    }
+
+    /// Whose reports these are.
+    pub(super) fn source(&self) -> &Arc<Source> {
+        &self.source
+    }
+
+    /// Has the image scanned.
+    pub(super) async fn scan(&self, scan: &Scan) -> Result<Believed, ScanError> {
+        match &self.source.kind {
+            SourceKind::ScanJob(job) => self.run(job, scan).await,
+            SourceKind::Clair(settings) => self.ask(settings, scan).await,
+            // The schedule asks none of these.
+            SourceKind::Imported | SourceKind::TrivyOperator(_) => {
+                Err(ScanError::Failed("nobody scans here when asked".to_owned()))
+            }
+        }
+    }
+
+    async fn ask(&self, settings: &ClairSource, scan: &Scan) -> Result<Believed, ScanError> {
+        let Surroundings { client, namespace, clock } = &self.surroundings;
+        let clair = self.clair.get_or_try_init(async || Clair::new(settings)).await?;
+        // Read each time, so that a new key acts at once.
+        let key = match &settings.psk_secret_ref {
+            None => None,
+            Some(secret) => {
+                let found = read_secret(client, namespace, &secret.name, &secret.key).await?;
+                Some(found.ok_or_else(|| {
+                    let (name, key) = (&secret.name, &secret.key);
+                    ClairError::Settings(format!("there is no key {key} in a Secret {name} in {namespace}"))
+                })?)
+            }
+        };
+        let bytes = clair.report(&scan.digest, key.as_deref(), clock.now()).await?;
+        let report = only(Format::Clair, &bytes)?;
+        Ok(Believed::ordered(&self.source, report, &scan.digest, clock.now())?)
+    }
+
+    async fn run(&self, job: &ScanJobSource, scan: &Scan) -> Result<Believed, ScanError> {
+        let Surroundings { client, namespace, clock } = &self.surroundings;
+        let namespace = job.namespace.as_deref().unwrap_or(namespace);
+        let runner = JobRunner::new(client.clone());
+        let swept = self.swept.get_or_try_init(async || {
+            let left = runner.sweep(namespace, &self.source.name).await?;
+            if left > 0 {
+                tracing::info!(
+                    source.name = &*self.source.name,
+                    left,
+                    "Jobs of a former process are deleted"
+                );
+            }
+            Ok::<_, ClusterError>(())
+        });
+        swept.await?;
+        let limit = report_bytes(job);
+        let manifest = manifest(&self.source, job, &scan.image, &scan.digest, namespace, rand::random());
+        let printed = match runner.run(&manifest, limit).await? {
+            JobEnd::Done(printed) => printed,
+            JobEnd::Failed(why) => return Err(ScanError::Failed(why)),
+            JobEnd::TimedOut(why) => return Err(ScanError::TimedOut(why)),
+            JobEnd::TooLong => return Err(ScanError::TooLong(limit)),
+        };
+        let report = only(format_of(job), report_in(&printed).as_bytes())?;
+        Ok(Believed::ordered(&self.source, report, &scan.digest, clock.now())?)
+    }
+}
+
+/// The one report in `bytes`.
+fn only(format: Format, bytes: &[u8]) -> Result<Report, ScanError> {
+    let mut reports = reports::read(format, bytes).map_err(Disbelief::from)?;
+    match (reports.pop(), reports.len()) {
+        (Some(report), 0) => Ok(report),
+        (_, more) => Err(ScanError::Failed(format!("it printed {} reports, and not one", more + 1))),
+    }
+}
