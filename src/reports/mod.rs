@@ -36,6 +36,7 @@ mod snyk;
 mod text;
 mod trivy;
 mod trivy_operator;
+mod vex;
 mod walk;
 
 #[cfg(test)]
@@ -52,6 +53,7 @@ pub use bind::{Binding, Bound, KnownImage};
 pub use bounds::{LIMITS, Limits, ReadError};
 pub use format::{Format, FormatError, read};
 pub(crate) use settle::worst_first;
+pub use vex::{VexDocument, read_vex};
 
 /// What a scanner said of one image.
 #[derive(Clone, Debug, Default, PartialEq)]

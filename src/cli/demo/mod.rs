@@ -38,6 +38,7 @@ use crate::{
     review::{Ports, ReviewSettings, Reviewer},
     signature::Examination,
     telemetry::{DecisionLog, LogFormat, Metrics},
+    verdicts::VerdictIndex,
     webhook::{health::Readiness, tls::Certificate},
     workload::WorkloadKind,
 };
@@ -83,6 +84,7 @@ async fn demo(keep: bool) -> anyhow::Result<ExitCode> {
 /// Everything that runs during a demo.
 struct Stage {
     scene: Arc<Scene>,
+    scans: Arc<VerdictIndex>,
     caller: Caller,
     webhook: Webhook,
     registry: Registry,
@@ -117,7 +119,8 @@ impl Stage {
         let log = DecisionLog::start(LogFormat::Text, sink)?;
         let telemetry = Telemetry::new(Metrics::new([registry.host()]), log);
         let scene = Arc::new(Scene::new([("cosign.pub", ours.pem()), ("auditors.pub", auditors.pem())])?);
-        let reviewer = reviewer(&registry, scene.clone(), telemetry.clone())?;
+        let scans = VerdictIndex::fixed(telemetry.clone());
+        let reviewer = reviewer(&registry, scene.clone(), scans.clone(), telemetry.clone())?;
         let readiness = Arc::new(Readiness::default());
         readiness.met("demo");
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -131,14 +134,16 @@ impl Stage {
             readiness,
         })?;
         let caller = Caller::new(format!("https://{}", webhook.address()), &made.cert.pem())?;
-        Ok(Self { scene, caller, webhook, registry, directory })
+        Ok(Self { scene, scans, caller, webhook, registry, directory })
     }
 
     /// Sends every case with its own policy in force.
     async fn play(&self, entries: &[Entry]) -> anyhow::Result<Vec<Row>> {
         let mut rows = Vec::new();
-        for Entry { file, policies, roots, cases } in entries {
+        for Entry { file, policies, roots, verdicts, cases } in entries {
             self.scene.trust(roots.iter().cloned());
+            // A case shows what becomes of one that cannot be read.
+            let _ = self.scans.hold(verdicts.clone(), Vec::new());
             for case in cases {
                 let mut labels = case.namespace_labels.clone();
                 labels.insert("kubernetes.io/metadata.name".to_owned(), case.namespace().to_owned());
@@ -159,6 +164,8 @@ impl Stage {
     /// Puts all policies in force and waits for Ctrl-C.
     async fn keep(&self, entries: &[Entry]) -> anyhow::Result<()> {
         self.scene.trust(entries.iter().flat_map(|entry| entry.roots.iter().cloned()));
+        let _ =
+            self.scans.hold(entries.iter().flat_map(|entry| entry.verdicts.clone()).collect(), Vec::new());
         let policies = entries.iter().flat_map(|entry| entry.policies.iter().cloned());
         self.scene.set(Setting { policies: Arc::new(PolicySet::new(policies)), ..Setting::default() });
         let mut curl = String::new();
@@ -196,7 +203,12 @@ impl Stage {
     }
 }
 
-fn reviewer(registry: &Registry, scene: Arc<Scene>, telemetry: Arc<Telemetry>) -> anyhow::Result<Reviewer> {
+fn reviewer(
+    registry: &Registry,
+    scene: Arc<Scene>,
+    scans: Arc<VerdictIndex>,
+    telemetry: Arc<Telemetry>,
+) -> anyhow::Result<Reviewer> {
     let entry =
         serde_json::json!({"host": registry.host(), "plainHttp": true, "allowPrivateAddresses": true});
     let settings =
@@ -211,8 +223,10 @@ fn reviewer(registry: &Registry, scene: Arc<Scene>, telemetry: Arc<Telemetry>) -
         namespaces: scene.clone(),
         pull_secrets: Arc::new(NoPullSecrets),
         resolver: signpost.clone(),
-        attachments: signpost,
+        attachments: signpost.clone(),
         examiner: Arc::new(Examination::new(scene.clone())),
+        verdicts: scans,
+        platforms: signpost,
         clock: scene,
         observer: telemetry,
     };

@@ -4,3 +4,4 @@ mod damaged;
 mod meaning;
 mod real;
 mod samples;
+mod traps;
