@@ -11,13 +11,17 @@ use std::{path::Path, sync::LazyLock};
 use libfuzzer_sys::fuzz_target;
 use tidewaiter::{
     image::Digest,
-    reports::{Format, LIMITS, Report, read},
+    reports::{Format, LIMITS, Report, read, read_vex},
 };
 
-static FORMAT: LazyLock<Format> = LazyLock::new(|| {
+/// None for VEX.
+static FORMAT: LazyLock<Option<Format>> = LazyLock::new(|| {
     let word = std::env::var("FUZZ_FORMAT").expect("FUZZ_FORMAT names the format");
-    word.parse().expect("FUZZ_FORMAT is a format of reports")
+    (word != VEX).then(|| word.parse().expect("FUZZ_FORMAT is a format of reports"))
 });
+
+/// What stands for VEX among the formats.
+const VEX: &str = "vex";
 
 /// The digest of something that no report can know of.
 static STRANGER: LazyLock<Digest> = LazyLock::new(|| Digest::sha256(b"a digest that stands in no report"));
@@ -27,23 +31,38 @@ fn prepare() {
     let Ok(directory) = std::env::var("FUZZ_SEEDS") else { return };
     if std::env::var_os("FUZZ_FORMAT").is_none() {
         Format::ALL.iter().for_each(|format| println!("{format}"));
+        println!("{VEX}");
         std::process::exit(0);
     }
     seeds::write(*FORMAT, Path::new(&directory)).expect("the seeds can be written");
 }
 
 fuzz_target!(init: prepare(), |bytes: &[u8]| {
-    let Ok(reports) = read(*FORMAT, bytes) else { return };
+    let Some(format) = *FORMAT else { return vex(bytes) };
+    let Ok(reports) = read(format, bytes) else { return };
     assert!(!reports.is_empty(), "no report, and no error");
     assert!(reports.iter().map(|report| report.rows).sum::<usize>() <= LIMITS.rows);
     for report in reports {
         check(&report);
     }
     // the shape shows the format, or two of them, but never another
-    if let (Ok(auto), true) = (read(Format::Auto, bytes), *FORMAT != Format::Auto) {
-        assert_eq!(Ok(auto), read(*FORMAT, bytes));
+    if let (Ok(auto), true) = (read(Format::Auto, bytes), format != Format::Auto) {
+        assert_eq!(Ok(auto), read(format, bytes));
     }
 });
+
+/// A document takes nothing away from an image that it does not know, and nothing but the status from any.
+fn vex(bytes: &[u8]) {
+    let Ok(document) = read_vex(bytes) else { return };
+    let mut found = read(Format::Trivy, seeds::TRIVY.as_bytes()).expect("the sample is read").remove(0);
+    let before = found.clone();
+    document.apply(&mut found, &STRANGER, Some("registry.example.com/acme/app"));
+    assert_eq!(found, before);
+    document.apply(&mut found, &before.subject.digests[0], Some("registry.example.com/acme/app"));
+    found.vulnerabilities.iter_mut().for_each(|one| one.vex = None);
+    found.settle();
+    assert_eq!(found, before);
+}
 
 fn check(report: &Report) {
     assert!(!report.scanner.is_empty());
@@ -64,5 +83,5 @@ fn check(report: &Report) {
         assert!(report.bind(Some(&STRANGER), None).is_err(), "bound to a stranger");
     }
     let named = report.bind(None, None);
-    assert!(named.is_err() || report.subject.digests.len() == 1);
+    assert!(named.is_err() || report.subject.digests.len() == 1 || report.subject.attested.len() == 1);
 }

@@ -8,11 +8,18 @@ use tidewaiter::reports::Format;
 #[path = "../../tests/it/reports/samples.rs"]
 mod samples;
 
-/// Writes a directory of seeds for `format`, named after it, and a dictionary beside it.
-pub fn write(format: Format, directory: &Path) -> std::io::Result<()> {
-    let ours = samples::SAMPLES.iter().filter(|(of, _)| *of == format || format == Format::Auto);
-    let texts: Vec<&str> = ours.map(|(_, sample)| *sample).collect();
-    let corpus = directory.join(format.as_str());
+/// A report that VEX documents are applied to.
+pub const TRIVY: &str = samples::SAMPLES[0].1;
+
+/// Writes a directory of seeds for `format`, or for VEX without one, named after it, and a dictionary beside it.
+pub fn write(format: Option<Format>, directory: &Path) -> std::io::Result<()> {
+    let ours = samples::SAMPLES.iter().filter(|(of, _)| Some(*of) == format || format == Some(Format::Auto));
+    let texts: Vec<&str> = match format {
+        Some(_) => ours.map(|(_, sample)| *sample).collect(),
+        None => samples::VEX.to_vec(),
+    };
+    let format = format.map_or("vex", Format::as_str);
+    let corpus = directory.join(format);
     fs::create_dir_all(&corpus)?;
     for (nth, text) in texts.iter().enumerate() {
         fs::write(corpus.join(format!("sample-{nth}")), text)?;

@@ -18,7 +18,7 @@ use super::{
     bounds::{Keys, parse},
     findings::{Findings, cves, fix, incomplete, name_in_title, named},
     loose::Word,
-    text,
+    purl, text,
 };
 use crate::{
     evidence::{Severity, Vulnerability},
@@ -157,8 +157,8 @@ fn fixed(version: &str) -> Option<String> {
     if !version.contains('=') {
         return fix(version);
     }
-    let mut query = url::form_urlencoded::parse(version.as_bytes());
-    query.find(|(name, _)| name == "fixed").and_then(|(_, version)| fix(&version))
+    let fixed = version.split('&').find_map(|pair| pair.strip_prefix("fixed="));
+    fixed.and_then(purl::decoded).and_then(|version| fix(&version))
 }
 
 /// The worst severity and score that enrichers give to each entry of `vulnerabilities`.

@@ -109,7 +109,7 @@ pub(super) fn kind(word: &str) -> String {
 }
 
 /// A text without percent signs; none where they do not stand for UTF-8.
-fn decoded(text: &str) -> Option<Cow<'_, str>> {
+pub(super) fn decoded(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
         return Some(Cow::Borrowed(text));
     }

@@ -5,3 +5,4 @@ mod meaning;
 mod real;
 mod samples;
 mod traps;
+mod vex;

@@ -248,3 +248,59 @@ const COSIGN: &str = r#"{
     "metadata": {"scanStartedOn": "2026-10-02T12:00:00Z", "scanFinishedOn": "2026-10-02T12:00:00Z"}
   }
 }"#;
+
+/// VEX documents in each format, which say that [`DIGEST`] is not affected by the worst finding of the samples, or
+/// that it is fixed there.
+pub const VEX: &[&str] = &[OPENVEX, OLD_OPENVEX, VEX_CYCLONEDX, CSAF];
+
+const OPENVEX: &str = r#"{
+  "@context": "https://openvex.dev/ns/v0.2.0", "@id": "https://example.com/vex/1", "author": "acme",
+  "timestamp": "2026-10-02T00:00:00Z", "version": 1,
+  "statements": [{
+    "vulnerability": {"name": "CVE-2026-0001", "aliases": ["GHSA-0000-0000-0001"]},
+    "products": [{
+      "@id": "pkg:oci/app@sha256%3A1111111111111111111111111111111111111111111111111111111111111111?repository_url=registry.example.com%2Facme",
+      "subcomponents": [{"@id": "pkg:deb/debian/libacme@1.0"}]
+    }],
+    "status": "not_affected", "justification": "vulnerable_code_not_present", "impact_statement": "it is left out"
+  }]
+}"#;
+
+const OLD_OPENVEX: &str = r#"{
+  "@context": "https://openvex.dev/ns", "@id": "1", "author": "acme",
+  "statements": [{
+    "timestamp": "2026-10-02T00:00:00Z", "vulnerability": "CVE-2026-0001",
+    "products": ["registry.example.com/acme/app@sha256:1111111111111111111111111111111111111111111111111111111111111111"], "status": "fixed"
+  }]
+}"#;
+
+const VEX_CYCLONEDX: &str = r#"{
+  "bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1, "serialNumber": "urn:uuid:3e671687-395b-41f5-a30f-a58921a69b79",
+  "metadata": {
+    "timestamp": "2026-10-02T00:00:00Z",
+    "component": {"bom-ref": "image", "type": "container", "name": "app", "purl": "pkg:oci/app@sha256%3A1111111111111111111111111111111111111111111111111111111111111111"}
+  },
+  "components": [{"bom-ref": "part", "type": "library", "name": "libacme", "version": "1.0", "purl": "pkg:deb/debian/libacme@1.0"}],
+  "vulnerabilities": [{
+    "id": "CVE-2026-0001", "analysis": {"state": "resolved", "detail": "mended"},
+    "affects": [{"ref": "urn:cdx:3e671687-395b-41f5-a30f-a58921a69b79/1#part", "versions": [{"version": "1.0", "status": "unaffected"}]}]
+  }]
+}"#;
+
+const CSAF: &str = r#"{
+  "document": {"category": "csaf_vex", "csaf_version": "2.0", "tracking": {"current_release_date": "2026-10-02T00:00:00Z"}},
+  "product_tree": {
+    "full_product_names": [
+      {"product_id": "IMAGE", "name": "app", "product_identification_helper": {"purl": "pkg:oci/app@sha256%3A1111111111111111111111111111111111111111111111111111111111111111"}},
+      {"product_id": "PART", "name": "libacme", "product_identification_helper": {"purl": "pkg:deb/debian/libacme@1.0"}}
+    ],
+    "relationships": [{
+      "category": "default_component_of", "product_reference": "PART", "relates_to_product_reference": "IMAGE",
+      "full_product_name": {"product_id": "PART-IN-IMAGE", "name": "libacme in app"}
+    }]
+  },
+  "vulnerabilities": [{
+    "cve": "CVE-2026-0001", "product_status": {"known_not_affected": ["PART-IN-IMAGE"]},
+    "flags": [{"label": "component_not_present", "product_ids": ["PART-IN-IMAGE"]}]
+  }]
+}"#;
