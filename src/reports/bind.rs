@@ -65,7 +65,8 @@ impl Report {
             (Some(wanted), _) => wanted,
             (None, _) if subject.attested.len() == 1 => &subject.attested[0],
             (None, []) => return Err(ReadError::Unbound),
-            (None, [named]) => named,
+            // One digest under several repositories is one image.
+            (None, [named, others @ ..]) if others.iter().all(|other| other == named) => named,
             (None, several) => return Err(ReadError::Ambiguous { found: list(several) }),
         };
         let bound = self.tie(wanted, image)?;

@@ -3,8 +3,9 @@
 //! Source: Grype's JSON schema, `schema/grype/db-search/json` and `grype/presenter/models`.
 //!
 //! Grype records what it left out. Matches that an ignore rule has struck are findings here all the same, with VEX
-//! where the rule comes from a VEX document: what is left out of account is for a policy to say. A report that was
-//! made with a filter, by which only some are listed, is incomplete.
+//! where the rule comes from a VEX document: what is left out of account is for a policy to say. Those alone are none
+//! by which Grype itself says that a package of kernel headers contains no kernel. A report that was made with a
+//! filter, by which only some are listed, is incomplete.
 //!
 //! *Fixable* is what has the state `fixed`, and what has none of `fixed`, `not-fixed` and `wont-fix` but names a
 //! version. Grype does not know when a vulnerability was published; when its fix appeared is another date, and is
@@ -186,6 +187,25 @@ struct Artifact {
 struct Rule {
     #[serde(default)]
     vex_status: String,
+    #[serde(default)]
+    match_type: String,
+    package: Option<RulePackage>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct RulePackage {
+    #[serde(default)]
+    upstream_name: String,
+}
+
+impl Rule {
+    /// Whether it is one of Grype's own by which packages of kernel headers, which contain no kernel, do not have
+    /// the kernel's vulnerabilities.
+    fn is_of_kernel_headers(&self) -> bool {
+        let upstream = self.package.as_ref().map(|package| package.upstream_name.as_str());
+        self.match_type == "exact-indirect-match" && matches!(upstream, Some("kernel" | "linux" | "linux.*"))
+    }
 }
 
 /// Reads one report.
@@ -228,6 +248,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Report>, ReadError> {
     let lists = [("matches", matches), ("ignoredMatches", document.ignored_matches.unwrap_or_default())];
     for (list, matches) in lists {
         for (at, one) in matches.into_iter().enumerate() {
+            if list == "ignoredMatches" && one.applied_ignore_rules.iter().any(Rule::is_of_kernel_headers) {
+                continue;
+            }
             report.vulnerabilities.push(vulnerability(one, || format!("{list}[{at}].vulnerability"))?);
         }
     }

@@ -64,6 +64,7 @@ type Outcome = Result<(char, &'static str, Binding), &'static str>;
 #[case::it_names_one("a", None, None, None, Ok(('a', "", Binding::Named)))]
 #[case::it_names_none("", None, None, None, Err("unbound"))]
 #[case::a_configuration_is_no_digest("", Some('c'), None, None, Err("unbound"))]
+#[case::it_names_one_twice("aa", None, None, None, Ok(('a', "", Binding::Named)))]
 #[case::it_names_two("ab", None, None, None, Err("ambiguous"))]
 #[case::it_names_the_one("a", None, None, Some('a'), Ok(('a', "", Binding::Named)))]
 #[case::it_names_it_among_others("ba", None, None, Some('a'), Ok(('a', "", Binding::Named)))]

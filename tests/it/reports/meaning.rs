@@ -167,6 +167,24 @@ fn what_grype_has_struck_out_is_found_all_the_same(#[case] rules: Value, #[case]
     assert_eq!((report.rows, found.vex), (3, vex));
 }
 
+#[rstest]
+#[case::header_packages(json!({"name": "linux-libc-dev", "upstream-name": "linux", "type": "deb"}), "exact-indirect-match", 2)]
+#[case::of_another_source(json!({"name": "libacme-dev", "upstream-name": "libacme", "type": "deb"}), "exact-indirect-match", 3)]
+#[case::the_kernel_itself(json!({"name": "linux", "upstream-name": "linux", "type": "deb"}), "exact-direct-match", 3)]
+fn kernel_headers_have_none_of_the_kernels_vulnerabilities(
+    #[case] package: Value,
+    #[case] match_type: &str,
+    #[case] rows: usize,
+) {
+    let ignored = json!([{
+        "vulnerability": {"id": "CVE-2026-0003", "severity": "High"},
+        "artifact": {"name": "linux-libc-dev", "version": "6.1"},
+        "appliedIgnoreRules": [{"package": package, "match-type": match_type}],
+    }]);
+    let report = read_one(Format::Grype, &changed(Format::Grype, "/ignoredMatches", ignored)).unwrap();
+    assert_eq!(report.rows, rows);
+}
+
 #[test]
 fn grype_knows_a_vulnerability_by_its_other_names_and_the_end_of_a_distribution() {
     let alerts = json!([{"alerts": [{"type": "distro-eol"}]}]);
