@@ -10,8 +10,6 @@
 //!
 //! Sources: sigstore/cosign, `specs/COSIGN_VULN_ATTESTATION_SPEC.md`; in-toto/attestation, `spec/predicates/vuln.md`.
 
-use std::collections::HashMap;
-
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
@@ -62,7 +60,7 @@ struct Document {
 struct StatementSubject {
     name: Option<String>,
     #[serde(default)]
-    digest: HashMap<String, String>,
+    digest: Few<String>,
 }
 
 #[derive(Deserialize)]

@@ -17,7 +17,7 @@ use super::{
     ReadError, Report, Subject,
     bounds::{Keys, parse},
     findings::{Findings, cves, fix, incomplete, name_in_title, named},
-    loose::Word,
+    loose::{Few, Word},
     purl, text,
 };
 use crate::{
@@ -26,18 +26,21 @@ use crate::{
 };
 
 const KEYS: Keys = Keys {
-    counted: &["packages", "vulnerabilities", "package_vulnerabilities"],
+    counted: &["packages", "environments", "vulnerabilities", "package_vulnerabilities"],
     spelt: &["fixed_in_version"],
 };
+
+/// What each enricher says: lists of maps from the entries of `vulnerabilities` to what is said of each.
+type Enrichments = HashMap<String, Few<HashMap<String, Few<Cvss>>>>;
 
 #[derive(Deserialize)]
 struct Document {
     manifest_hash: Option<String>,
     packages: Option<HashMap<String, Package>>,
-    environments: Option<HashMap<String, Option<Vec<Environment>>>>,
+    environments: Option<HashMap<String, Few<Environment>>>,
     vulnerabilities: Option<HashMap<String, Advisory>>,
     package_vulnerabilities: Option<HashMap<String, Vec<String>>>,
-    enrichments: Option<HashMap<String, Option<Vec<HashMap<String, Vec<Cvss>>>>>>,
+    enrichments: Option<Enrichments>,
     /// Of a report of the indexer, which says what packages there are and nothing about them.
     state: Option<String>,
 }
@@ -114,7 +117,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Report>, ReadError> {
         let package = packages
             .get(package_id)
             .ok_or_else(|| ReadError::malformed(place(), "there is no such package in packages"))?;
-        let environments = document.environments.as_ref().and_then(|all| all.get(package_id)?.as_deref());
+        let environments = document.environments.as_ref().and_then(|all| all.get(package_id));
         let (name, version) = (text::package(&package.name), text::package(&package.version));
         for id in ids {
             let (Some(advisory), Some(found)) = (advisories.get(id), known.get(id.as_str())) else {
@@ -126,7 +129,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Report>, ReadError> {
             }
             let found = Vulnerability {
                 package: name.clone(),
-                package_type: package_type(environments.unwrap_or_default()).to_owned(),
+                package_type: environments.map(package_type).unwrap_or_default().to_owned(),
                 installed: version.clone(),
                 ..found.clone()
             };
@@ -162,13 +165,11 @@ fn fixed(version: &str) -> Option<String> {
 }
 
 /// The worst severity and score that enrichers give to each entry of `vulnerabilities`.
-fn scores(
-    enrichments: HashMap<String, Option<Vec<HashMap<String, Vec<Cvss>>>>>,
-) -> HashMap<String, (Option<Severity>, Option<u8>)> {
+fn scores(enrichments: Enrichments) -> HashMap<String, (Option<Severity>, Option<u8>)> {
     let mut worst: HashMap<String, (Option<Severity>, Option<u8>)> = HashMap::new();
-    for (id, one) in enrichments.into_values().flatten().flatten().flatten() {
-        let (severity, score) = worst.entry(id).or_default();
-        for cvss in one {
+    for (id, one) in enrichments.values().flat_map(Few::iter).flatten() {
+        let (severity, score) = worst.entry(id.clone()).or_default();
+        for cvss in one.iter() {
             let by_score = cvss.base_score.number().and_then(text::score);
             let by_word = cvss.base_severity.as_deref().and_then(text::severity);
             *severity = (*severity).max(by_word).max(by_score.map(text::severity_of_score));
@@ -182,19 +183,18 @@ fn scores(
 /// stands in none is never found vulnerable.
 fn recognised(
     packages: &HashMap<String, Package>,
-    environments: Option<&HashMap<String, Option<Vec<Environment>>>>,
+    environments: Option<&HashMap<String, Few<Environment>>>,
 ) -> bool {
     let known = |one: &Environment| {
         !one.distribution_id.is_empty() || one.repository_ids.as_ref().is_some_and(|ids| !ids.is_empty())
     };
-    packages.keys().any(|id| {
-        let of_package = environments.and_then(|all| all.get(id)).and_then(Option::as_ref);
-        of_package.is_some_and(|list| list.iter().any(known))
-    })
+    packages
+        .keys()
+        .any(|id| environments.and_then(|all| all.get(id)).is_some_and(|list| list.iter().any(known)))
 }
 
 /// What kind of package stands in a database of packages: `lib/apk/db/installed`, `python:usr/lib/…`.
-fn package_type(environments: &[Environment]) -> &'static str {
+fn package_type(environments: &Few<Environment>) -> &'static str {
     let kind = |database: &str| match database {
         database if database.contains("lib/apk/") => "apk",
         database if database.contains("lib/dpkg/") => "deb",

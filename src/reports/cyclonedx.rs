@@ -24,7 +24,7 @@ use super::{
 use crate::evidence::{Severity, Vulnerability};
 
 const KEYS: Keys = Keys {
-    counted: &["vulnerabilities", "components", "affects", "ratings"],
+    counted: &["vulnerabilities", "components", "affects", "ratings", "tools"],
     spelt: &["analysis", "recommendation", "bomFormat"],
 };
 
@@ -46,7 +46,7 @@ struct Document {
 #[serde(default)]
 struct Metadata {
     timestamp: Option<String>,
-    component: Option<Component>,
+    component: Option<Image>,
     tools: Tools,
 }
 
@@ -70,10 +70,9 @@ struct Tool {
     version: Option<Word>,
 }
 
+/// What the document is about.
 #[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Component {
-    bom_ref: Option<String>,
+struct Image {
     #[serde(rename = "type")]
     kind: Option<String>,
     name: Option<String>,
@@ -81,13 +80,21 @@ struct Component {
     purl: Option<String>,
     #[serde(default)]
     properties: Vec<Property>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Component {
+    bom_ref: Option<String>,
+    name: Option<String>,
+    version: Option<String>,
+    purl: Option<String>,
     #[serde(default)]
     components: Vec<Component>,
 }
 
 #[derive(Deserialize)]
 struct Property {
-    #[serde(default)]
     name: String,
     #[serde(default)]
     value: String,
@@ -210,7 +217,7 @@ fn foreign(found: String) -> ReadError {
 
 /// Which image it is about: by its package URL, by the properties that Trivy writes, and by the version that Grype
 /// gives an image.
-fn subject(component: &Component) -> Subject {
+fn subject(component: &Image) -> Subject {
     let of = |name: &str| {
         let found = component.properties.iter().filter(move |property| property.name == name);
         found.filter_map(|property| text::digest(&property.value)).collect::<Vec<_>>()

@@ -26,6 +26,7 @@ const KEYS: Keys = Keys {
         "relationships",
         "product_groups",
         "product_ids",
+        "group_ids",
         "vulnerabilities",
         "flags",
         "threats",
@@ -33,9 +34,11 @@ const KEYS: Keys = Keys {
         "known_affected",
         "fixed",
         "first_fixed",
+        "first_affected",
+        "last_affected",
         "under_investigation",
     ],
-    spelt: &["product_status", "category", "first_affected", "last_affected", "cve", "purl"],
+    spelt: &["product_status", "category", "cve", "purl"],
 };
 
 #[derive(Deserialize)]

@@ -185,7 +185,7 @@ fn documents_do_not_overrule_each_other() {
     let yes = read_vex(&openvex(&[json!({"status": "affected"})])).unwrap();
     for documents in [[&not, &yes], [&yes, &not]] {
         let mut report = report();
-        documents.map(|document| document.apply(&mut report, &digest(), None));
+        documents.iter().for_each(|document| document.apply(&mut report, &digest(), None));
         let named = report.vulnerabilities.iter().filter_map(|one| one.vex);
         assert_eq!(named.collect::<Vec<_>>(), [VexStatus::Affected; 3]);
     }

@@ -355,7 +355,10 @@ fn applications_and_paths_of_snyk_are_counted_once_each() {
     for whole in [document.clone(), json!([document])] {
         let report = read(Format::Auto, whole.to_string().as_bytes()).unwrap().remove(0);
         assert_eq!((report.rows, report.vulnerabilities.len()), (4, 3));
-        assert_eq!(report.subject.platform.as_ref().map(|one| one.as_str()), Some("linux/amd64"));
+        assert_eq!(
+            report.subject.platform.as_ref().map(tidewaiter::evidence::Platform::as_str),
+            Some("linux/amd64")
+        );
     }
 }
 
