@@ -83,7 +83,7 @@ impl VerdictWriter {
     ) -> Result<Written, Failure> {
         let api = Api::<DynamicObject>::all_with(self.client.clone(), &ImageScanVerdict::api_resource());
         let stored = in_time(self.pace.answer, api.get_opt(name)).await?;
-        let previous = stored.as_ref().and_then(|stored| spec(stored));
+        let previous = stored.as_ref().and_then(spec);
         let new = make(previous.as_ref());
         let manager = format!("{MANAGER}{}", new.spec.source);
         let at = new.spec.scanned_at.0;

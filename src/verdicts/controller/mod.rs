@@ -12,10 +12,12 @@ mod standing;
 use std::{
     collections::HashMap,
     convert::Infallible,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use futures::FutureExt as _;
 use kube::Client;
 use tokio::{
     runtime::Handle,
@@ -260,17 +262,10 @@ impl Work {
     }
 
     fn ended(&self, ended: Result<(Scan, Ended), tokio::task::JoinError>) {
-        match ended {
-            Ok((scan, ended)) => {
-                let now = self.means.clock.now();
-                lock(&self.schedule).ended(&scan.source.name, &scan.digest, ended, now);
-            }
-            // Which image it was is lost with it: that one stays under way until the source changes, and does not
-            // break off the next.
-            Err(error) => {
-                tracing::error!(%error, "a scan broke off, which is a mistake in tidewaiter: please report it")
-            }
-        }
+        // OK because `make` lets no panic out, and nobody aborts it
+        let (scan, ended) = ended.unwrap();
+        let now = self.means.clock.now();
+        lock(&self.schedule).ended(&scan.source.name, &scan.digest, ended, now);
     }
 
     async fn tell(&mut self) {
@@ -315,10 +310,23 @@ impl Work {
     }
 }
 
-/// Scans, and writes the verdict.
+/// Scans, and writes the verdict. A panic is a failure of this scan, and of no other.
 async fn make(scanner: Arc<Scanner>, means: operator::Means, scan: Scan) -> (Scan, Ended) {
+    let making = AssertUnwindSafe(Box::pin(try_make(&scanner, &means, &scan))).catch_unwind();
+    let ended = making.await.unwrap_or_else(|_| {
+        let text = format!(
+            "{}: tidewaiter failed over it, which is a mistake in tidewaiter: please report it",
+            scan.image
+        );
+        means.standings.failed(&scan.source.name, "Panicked", &text);
+        Ended::Failed
+    });
+    (scan, ended)
+}
+
+async fn try_make(scanner: &Scanner, means: &operator::Means, scan: &Scan) -> Ended {
     let name = &*scan.source.name;
-    let ended = match scanner.scan(&scan).await {
+    match scanner.scan(scan).await {
         Ok(believed) => match means.writer.write(&believed.name(), |before| believed.verdict(before)).await {
             Ok(written) => {
                 tracing::info!(source.name = name, image.digest = %scan.digest, ?written, "an image was scanned");
@@ -339,8 +347,7 @@ async fn make(scanner: Arc<Scanner>, means: operator::Means, scan: Scan) -> (Sca
             }
             error.ended()
         }
-    };
-    (scan, ended)
+    }
 }
 
 fn read(object: &SourceObject) -> Result<Arc<Source>, String> {

@@ -25,7 +25,7 @@ use kube::Resource as _;
 
 use super::source::Source;
 use crate::{
-    api::v1alpha1::{ScanJobSource, TrivyClient, VulnerabilitySource},
+    api::v1alpha1::{ScanJobSource, ScanResources, TrivyClient, VulnerabilitySource},
     cluster::{SCAN_NAME, SCAN_SOURCE},
     image::{Digest, ImageReference},
 };
@@ -150,7 +150,7 @@ fn pod(source: &Source, job: &ScanJobSource, image: String) -> PodSpec {
         env: Some(environment),
         image: Some(job.image.clone().unwrap_or_else(|| TRIVY_IMAGE.to_owned())),
         name: "scan".to_owned(),
-        resources: Some(job.resources.as_ref().map_or_else(resources, |set| set.of_container())),
+        resources: Some(job.resources.as_ref().map_or_else(resources, ScanResources::of_container)),
         security_context: Some(restricted),
         volume_mounts: Some(mounts),
         ..Container::default()

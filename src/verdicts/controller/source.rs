@@ -155,7 +155,7 @@ fn age(text: &str) -> Result<SignedDuration, String> {
         "d" => number.checked_mul(24 * 60),
         _ => None,
     };
-    let age = minutes.and_then(|minutes| SignedDuration::try_from_mins(minutes)).ok_or_else(wanted)?;
+    let age = minutes.and_then(SignedDuration::try_from_mins).ok_or_else(wanted)?;
     (AGES[0] <= age && age <= AGES[1]).then_some(age).ok_or_else(wanted)
 }
 
