@@ -27,8 +27,8 @@ pub use trust_root::{
     ConfigMapKeyRef, ImageTrustRoot, ImageTrustRootSpec, ImageTrustRootStatus, SigstoreInstance, TufMirror,
 };
 pub use vulnerabilities::{
-    IgnoredVulnerability, MissingVerdict, SeverityName, SourcesAnswer, VerdictSources, VulnerabilityRule,
-    VulnerabilityRules,
+    EndOfLife, IgnoredVulnerability, MissingVerdict, SeverityName, SourcesAnswer, VerdictSources,
+    VulnerabilityRule, VulnerabilityRules,
 };
 
 /// The version part of `apiVersion`.
