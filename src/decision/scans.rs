@@ -108,6 +108,8 @@ struct Case<'a> {
 enum Trouble<'a> {
     /// Something was found that is denied. At least one.
     Denied(Vec<Denial<'a>>),
+    /// A source says that the image's distribution no longer gets advisories.
+    Ended { source: &'a str, distribution: &'a str },
     /// Something may have been found that is denied, and is not listed.
     Truncated(Hidden<'a>),
     /// What a source says cannot be read.
@@ -146,7 +148,8 @@ impl Trouble<'_> {
     /// somebody could not be asked: neither may stand before what is not softened.
     fn rank(&self, missing: MissingVerdict) -> u8 {
         match self {
-            Self::Denied(_) => 7,
+            Self::Denied(_) => 8,
+            Self::Ended { .. } => 7,
             Self::Truncated(_) => 6,
             Self::Unreadable { .. } => 5,
             Self::Unattested(_) => 4,
@@ -160,7 +163,11 @@ impl Trouble<'_> {
     /// Whether nothing that is not known yet could mend it.
     fn is_certain(&self) -> bool {
         match self {
-            Self::Denied(_) | Self::Truncated(_) | Self::Unreadable { .. } | Self::Unattested(_) => true,
+            Self::Denied(_)
+            | Self::Ended { .. }
+            | Self::Truncated(_)
+            | Self::Unreadable { .. }
+            | Self::Unattested(_) => true,
             Self::Stale(_) | Self::Unseen(_) | Self::Missing(_) => false,
         }
     }
@@ -180,8 +187,9 @@ impl<'a> Case<'a> {
     /// What is wrong with a subject's scans whoever else answers.
     fn faults(&self, subject: &'a ScanSubject) -> Option<Trouble<'a>> {
         let mut denials = Vec::new();
-        let (mut truncated, mut unreadable) = (None, None);
+        let (mut ended, mut truncated, mut unreadable) = (None, None, None);
         for verdict in self.counted(subject) {
+            ended = ended.or_else(|| self.ended(verdict));
             match self.look(verdict, &mut denials) {
                 Ok(None) => {}
                 Ok(Some(hidden)) => truncated = truncated.or(Some(hidden)),
@@ -190,6 +198,9 @@ impl<'a> Case<'a> {
         }
         if !denials.is_empty() {
             return Some(Trouble::Denied(denials));
+        }
+        if ended.is_some() {
+            return ended;
         }
         if let Some(hidden) = truncated {
             return Some(Trouble::Truncated(hidden));
@@ -248,6 +259,12 @@ impl<'a> Case<'a> {
         }
         let hidden = hidden(&scan.counts, &listed)?;
         Ok(self.may_hide(verdict, scan, &hidden))
+    }
+
+    /// That the distribution no longer gets advisories, where a verdict says so and the policy minds.
+    fn ended(&self, verdict: &'a ScanVerdict) -> Option<Trouble<'a>> {
+        let scan = verdict.content.as_ref().ok().filter(|_| self.rule.deny_end_of_life)?;
+        Some(Trouble::Ended { source: &verdict.source, distribution: scan.end_of_life.as_deref()? })
     }
 
     /// What a policy takes a vulnerability for.

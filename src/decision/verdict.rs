@@ -142,6 +142,8 @@ reasons! {
     DigestRequired,
     /// Nobody asked for the digest.
     DigestUnknown,
+    /// The image's distribution no longer gets advisories, and the policy wants one that does.
+    DistributionEndOfLife,
     /// The registry does not have the image, or does not show it to the credentials at hand.
     ImageUnavailable,
     /// The namespace's labels are not known, and the policy selects by them.

@@ -224,6 +224,9 @@ pub struct Scan {
     pub scanned_at: Timestamp,
     /// How old the scanner's database was; none where nobody says.
     pub database_at: Option<Timestamp>,
+    /// The distribution, where its makers no longer publish advisories for it: what is not listed means little. None:
+    /// they do, or nobody says.
+    pub end_of_life: Option<Box<str>>,
     /// How many vulnerabilities were found. Where `vulnerabilities` lists fewer, the list was cut short, and
     /// what it leaves out is not known to be harmless.
     pub counts: Counts,

@@ -28,6 +28,12 @@ impl Report {
         found.sort_by(worst_first);
     }
 
+    /// The distribution that no longer gets advisories, or `unknown` where the scanner does not name it; none where it
+    /// does, or where nobody says.
+    pub fn ended_distribution(&self) -> Option<&str> {
+        self.end_of_life.as_deref().map(|name| if name.is_empty() { "unknown" } else { name })
+    }
+
     /// How many vulnerabilities were found.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();

@@ -28,8 +28,8 @@ pub use trust_root::{
     ConfigMapKeyRef, ImageTrustRoot, ImageTrustRootSpec, ImageTrustRootStatus, SigstoreInstance, TufMirror,
 };
 pub use vulnerabilities::{
-    IgnoredVulnerability, MissingVerdict, SeverityName, SourcesAnswer, VerdictSources, VulnerabilityRule,
-    VulnerabilityRules,
+    EndOfLife, IgnoredVulnerability, MissingVerdict, SeverityName, SourcesAnswer, VerdictSources,
+    VulnerabilityRule, VulnerabilityRules,
 };
 pub use vulnerability_source::{
     ClairSource, ImportedSource, ReportFormat, ScanJobSource, ScanResources, SourceMatch, SourceSecretRef,

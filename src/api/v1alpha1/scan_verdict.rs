@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
     derive = "PartialEq",
     status = "ImageScanVerdictStatus",
     validation = Rule::new("self.metadata.name == self.spec.digest.replace(':', '-') + '.' + self.spec.source").message("the name must be the digest with - for :, a . and the source"),
+    selectable = ".spec.digest",
     selectable = ".spec.source",
     printcolumn(name = "Source", type_ = "string", json_path = ".spec.source"),
     printcolumn(name = "Scanner", type_ = "string", json_path = ".spec.scanner.name"),
@@ -62,6 +63,11 @@ pub struct ImageScanVerdictSpec {
     pub database: Option<ScannerDatabase>,
     /// When the image was scanned.
     pub scanned_at: Time,
+    /// The distribution, where its makers no longer publish advisories for it: what is not listed means little. Absent:
+    /// they do, or nobody says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub end_of_life: Option<String>,
     /// How many vulnerabilities were found, one for each name in each version of each package.
     pub counts: SeverityCounts,
     /// Whether `packages` lists fewer than were found. What it leaves out counts as not clean.
@@ -173,7 +179,7 @@ pub struct VulnerabilityFinding {
     pub id: String,
     /// Other names of it. Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), inner(length(min = 1, max = 64)))]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 64)))]
     pub aliases: Vec<String>,
     /// How bad it is. Absent: nobody states it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

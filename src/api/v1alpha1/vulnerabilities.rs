@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("has(self.deny) || has(self.maxVerdictAge) || has(self.sources)").message("set deny, maxVerdictAge or sources"),
+    validation = Rule::new("has(self.deny) || has(self.maxVerdictAge) || has(self.sources) || (has(self.endOfLife) && self.endOfLife == 'Deny')").message("set deny, maxVerdictAge, sources or endOfLife: Deny"),
     validation = Rule::new("has(self.deny) || (!has(self.ignore) && !has(self.unknownSeverity) && (!has(self.honorVEX) || !self.honorVEX))").message("ignore, honorVEX and unknownSeverity speak of deny, and there is none")
 )]
 pub struct VulnerabilityRules {
@@ -32,6 +32,10 @@ pub struct VulnerabilityRules {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 16), pattern(r"^[1-9][0-9]*[mhd]$"))]
     pub max_verdict_age: Option<String>,
+    /// What becomes of an image of which a verdict says that its distribution no longer gets advisories, so that what it
+    /// does not list means little. Absent: Allow.
+    #[serde(default)]
+    pub end_of_life: EndOfLife,
     /// What becomes of an image that nobody has scanned of those who must have. Absent: Deny, by which the policy's
     /// action applies.
     #[serde(default)]
@@ -104,6 +108,16 @@ pub enum SeverityName {
     Low,
     /// CVSS v3 0.
     Negligible,
+}
+
+/// What becomes of an image whose distribution no longer gets advisories.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum EndOfLife {
+    /// It is judged like any other.
+    #[default]
+    Allow,
+    /// The check fails, by which the policy's action applies.
+    Deny,
 }
 
 /// What becomes of an image that nobody has scanned.

@@ -114,8 +114,16 @@ fn scan(report: Report, image: &Digest) -> Result<(Vec<Platform>, Scan), String>
     let bound = report.bind(Some(image), None).map_err(|error| error.to_string())?;
     let scanned_at = report.scanned_at.ok_or_else(|| ReadError::Undated.to_string())?;
     let platforms = bound.platforms.into_iter().map(|(platform, _)| platform).collect();
-    let (counts, database_at) = (report.counts(), report.database_at);
-    Ok((platforms, Scan { scanned_at, database_at, counts, vulnerabilities: report.vulnerabilities }))
+    Ok((
+        platforms,
+        Scan {
+            scanned_at,
+            database_at: report.database_at,
+            end_of_life: report.ended_distribution().map(Into::into),
+            counts: report.counts(),
+            vulnerabilities: report.vulnerabilities,
+        },
+    ))
 }
 
 #[cfg(test)]

@@ -41,6 +41,17 @@ impl Case<'_> {
     pub(super) fn told(&self, subject: &ScanSubject, trouble: Trouble<'_>) -> Verdict {
         match trouble {
             Trouble::Denied(denials) => self.denied(subject, denials),
+            Trouble::Ended { source, distribution } => Verdict::Violated(finding(
+                Reason::DistributionEndOfLife,
+                format!(
+                    "{}{}, which no longer gets advisories, by {}",
+                    printable(distribution, 128),
+                    on(subject),
+                    name(source)
+                ),
+                "a distribution that gets advisories".to_owned(),
+                "use an image that is built on a supported version of the distribution",
+            )),
             Trouble::Truncated(hidden) => truncated(subject, &hidden),
             Trouble::Unreadable { source, problem } => Verdict::Violated(finding(
                 Reason::ScanVerdictUnreadable,

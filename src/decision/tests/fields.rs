@@ -290,7 +290,7 @@ fn attestation_bites() -> Vec<Bite> {
     bites
 }
 
-/// What `trivy` has found, yesterday with a database of the day before.
+/// What `trivy` has found, yesterday with a database of the day before, in a distribution that is at its end.
 fn vulnerable() -> ScanEvidence {
     let mut scan = scan(vec![
         Vulnerability {
@@ -306,6 +306,7 @@ fn vulnerable() -> ScanEvidence {
         },
     ]);
     scan.database_at = Some("2026-05-30T12:00:00Z".parse().unwrap());
+    scan.end_of_life = Some("alpine 3.10.9".into());
     seen(vec![subject(None, vec![verdict("trivy", Ok(scan))])])
 }
 
@@ -359,6 +360,7 @@ fn vulnerability_bites() -> Vec<Bite> {
             json!("High"),
         ),
         row("maxVerdictAge", json!({}), json!("2d"), json!("2879m")),
+        row("endOfLife", json!({"maxVerdictAge": "7d"}), json!("Allow"), json!("Deny")),
         row("missingVerdict", json!({"sources": {"names": ["grype"]}}), json!("Warn"), json!("Deny")),
         row("missingVerdict", json!({"sources": {"names": ["grype"]}}), json!("Allow"), json!("Deny")),
         row("sources.answer", json!({"sources": {"names": ["trivy", "grype"]}}), json!("Any"), json!("All")),

@@ -48,6 +48,15 @@ fn damaged(source: &str) -> Arc<ScanVerdict> {
     verdict(source, Err("it is damaged".to_owned()))
 }
 
+/// A scan of an image whose distribution no longer gets advisories.
+fn ended(scan: Scan) -> Scan {
+    Scan { end_of_life: Some("alpine 3.10.9".into()), ..scan }
+}
+
+fn high_or_ended() -> Value {
+    with(high(), "endOfLife", json!("Deny"))
+}
+
 fn high() -> Value {
     json!({"deny": [{"severity": "High"}]})
 }
@@ -83,6 +92,17 @@ fn by_any(names: &[&str]) -> Value {
 #[case::truncated_beside_damage(high(), vec![damaged("grype"), trivy(hiding(&[critical()]))], "Violated", Some(Reason::ScanVerdictTruncated))]
 #[case::damage_beside_a_clean_one(high(), vec![trivy(scan(vec![])), damaged("grype")], "Violated", Some(Reason::ScanVerdictUnreadable))]
 #[case::damage_beside_a_stale_one(high(), vec![trivy(scanned_at(OLD, vec![])), damaged("grype")], "Violated", Some(Reason::ScanVerdictUnreadable))]
+#[case::at_its_end(high_or_ended(), vec![trivy(ended(scan(vec![])))], "Violated", Some(Reason::DistributionEndOfLife))]
+#[case::not_at_its_end(high_or_ended(), vec![trivy(scan(vec![]))], "Satisfied", None)]
+#[case::nobody_minds_its_end(high(), vec![trivy(ended(scan(vec![])))], "Satisfied", None)]
+#[case::nothing_else_is_asked(json!({"endOfLife": "Deny"}), vec![trivy(ended(scan(vec![])))], "Violated", Some(Reason::DistributionEndOfLife))]
+#[case::nobody_says_whether_it_is_at_its_end(json!({"endOfLife": "Deny"}), vec![], "Absent", Some(Reason::ScanVerdictMissing))]
+#[case::at_its_end_long_ago(high_or_ended(), vec![trivy(ended(scanned_at(OLD, vec![])))], "Violated", Some(Reason::DistributionEndOfLife))]
+#[case::at_its_end_by_one_of_two(high_or_ended(), vec![trivy(scan(vec![])), grype(ended(scan(vec![])))], "Violated", Some(Reason::DistributionEndOfLife))]
+#[case::at_its_end_and_violating(high_or_ended(), vec![trivy(ended(scan(vec![critical()])))], "Violated", Some(Reason::VulnerabilityDenied))]
+#[case::at_its_end_and_truncated(high_or_ended(), vec![trivy(ended(hiding(&[critical()])))], "Violated", Some(Reason::DistributionEndOfLife))]
+#[case::at_its_end_beside_damage(high_or_ended(), vec![damaged("grype"), trivy(ended(scan(vec![])))], "Violated", Some(Reason::DistributionEndOfLife))]
+#[case::at_its_end_by_nobody_who_counts(with(by_any(&["trivy"]), "endOfLife", json!("Deny")), vec![trivy(scan(vec![])), grype(ended(scan(vec![])))], "Satisfied", None)]
 // One fresh verdict is enough, unless all must be.
 #[case::one_is_fresh(high(), vec![trivy(scanned_at(OLD, vec![])), grype(scan(vec![]))], "Satisfied", None)]
 #[case::an_importer_is_anybody(high(), vec![verdict("ci-import", Ok(scan(vec![])))], "Satisfied", None)]

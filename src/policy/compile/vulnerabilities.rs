@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     api::v1alpha1::{
-        IgnoredVulnerability, MissingVerdict as MissingVerdictName, SeverityName, SourcesAnswer,
+        EndOfLife, IgnoredVulnerability, MissingVerdict as MissingVerdictName, SeverityName, SourcesAnswer,
         VerdictSources, VulnerabilityRule, VulnerabilityRules,
     },
     evidence::Severity,
@@ -52,8 +52,9 @@ pub(super) fn compile(
     let path = "spec.vulnerabilities";
     let VulnerabilityRules { deny, ignore, honor_vex, unknown_severity, max_verdict_age, sources, .. } =
         rules;
-    if deny.is_none() && max_verdict_age.is_none() && sources.is_none() {
-        problems.add(path, "", "set deny, maxVerdictAge or sources");
+    let deny_end_of_life = rules.end_of_life == EndOfLife::Deny;
+    if deny.is_none() && max_verdict_age.is_none() && sources.is_none() && !deny_end_of_life {
+        problems.add(path, "", "set deny, maxVerdictAge, sources or endOfLife: Deny");
     }
     for (set, field) in [
         (ignore.is_some(), "ignore"),
@@ -80,6 +81,7 @@ pub(super) fn compile(
             .as_ref()
             .and_then(|text| age(text, &format!("{path}.maxVerdictAge"), problems))
             .unwrap_or(SignedDuration::from_secs(DEFAULT_AGE)),
+        deny_end_of_life,
         missing: match rules.missing_verdict {
             MissingVerdictName::Deny => MissingVerdict::Deny,
             MissingVerdictName::Warn => MissingVerdict::Warn,

@@ -37,6 +37,7 @@ fn every_field_arrives() {
             "honorVEX": true,
             "unknownSeverity": "Low",
             "maxVerdictAge": "36h",
+            "endOfLife": "Deny",
             "missingVerdict": "Warn",
             "sources": {"answer": "All", "names": ["trivy", "attestation"], "attestations": ["ci"]},
         },
@@ -48,6 +49,7 @@ fn every_field_arrives() {
             honor_vex,
             unknown_severity,
             max_verdict_age,
+            deny_end_of_life,
             missing,
             sources,
         } = requirement(&document);
@@ -73,6 +75,7 @@ fn every_field_arrives() {
         assert_eq!(ignore.of(&elsewhere, "2026-01-01T00:00:00Z".parse().unwrap()), Excepted::Never);
         assert_eq!((honor_vex, unknown_severity, missing), (true, Severity::Low, MissingVerdict::Warn));
         assert_eq!(max_verdict_age, SignedDuration::from_hours(36));
+        assert!(deny_end_of_life);
         assert!(sources.all && sources.count("trivy") && !sources.count("grype"));
         // What lies in the cluster under that name is not what somebody has signed.
         assert!(!sources.count("attestation"));
@@ -85,13 +88,14 @@ fn every_field_arrives() {
 #[case(json!({"deny": [{"severity": "Critical"}]}))]
 #[case(json!({"sources": {"names": ["trivy"]}}))]
 #[case(json!({"maxVerdictAge": "168h"}))]
+#[case(json!({"maxVerdictAge": "168h", "endOfLife": "Allow"}))]
 #[case(json!({
     "maxVerdictAge": "7d", "deny": null, "ignore": null, "unknownSeverity": null, "sources": null,
 }))]
 fn what_is_left_out_takes_its_strict_default(#[case] spec: Value) {
     let rule = requirement(&rules(spec));
     assert_eq!(rule.max_verdict_age, SignedDuration::from_hours(168));
-    assert_eq!((rule.missing, rule.honor_vex), (MissingVerdict::Deny, false));
+    assert_eq!((rule.missing, rule.honor_vex, rule.deny_end_of_life), (MissingVerdict::Deny, false, false));
     assert_eq!(rule.unknown_severity, Severity::Critical);
     assert!(!rule.sources.all && rule.sources.attestations.is_empty() && rule.sources.count("trivy"));
 }
@@ -134,6 +138,8 @@ fn any_other_age_is_refused(#[case] text: &str, #[case] problem: &str) {
 
 #[rstest]
 #[case::nothing(json!({}))]
+#[case::only_what_is_allowed(json!({"endOfLife": "Allow"}))]
+#[case::end_of_life(json!({"endOfLife": "deny"}))]
 #[case::only_what_is_missing(json!({"missingVerdict": "Allow"}))]
 #[case::a_list(json!([]))]
 #[case::unknown(json!({"deny": [{"severity": "High"}], "allow": []}))]
@@ -158,7 +164,7 @@ fn an_error_names_place_value_and_remedy() {
     let told = |spec: Value| troubles(&rules(spec));
     let high = || json!([{"severity": "High"}]);
     let ignoring = |entry: Value| told(json!({"deny": high(), "ignore": [entry]}));
-    assert_snapshot!(told(json!({})), @"spec.vulnerabilities: set deny, maxVerdictAge or sources");
+    assert_snapshot!(told(json!({})), @"spec.vulnerabilities: set deny, maxVerdictAge, sources or endOfLife: Deny");
     assert_snapshot!(told(json!({"deny": []})), @r#"spec.vulnerabilities.deny: "[]": an empty list says nothing: leave the field out"#);
     assert_snapshot!(told(json!({"deny": [{"olderThanDays": 0, "fixable": false}, {"ids": [], "packages": []}]})), @r#"
     spec.vulnerabilities.deny[0]: set severity, ids or packages

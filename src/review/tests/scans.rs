@@ -15,6 +15,7 @@ fn clean() -> Arc<ScanVerdict> {
         digest: Digest::sha256(b"web"),
         platforms: Vec::new(),
         content: Ok(Scan {
+            end_of_life: None,
             scanned_at: Timestamp::UNIX_EPOCH,
             database_at: None,
             counts: Counts::default(),

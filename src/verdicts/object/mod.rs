@@ -24,9 +24,11 @@ const COUNT_LIMIT: u32 = 10_000_000;
 /// The longest id, in characters.
 const ID_CHARS: usize = 64;
 /// The most other names of one vulnerability.
-const ALIAS_LIMIT: usize = 8;
+const ALIAS_LIMIT: usize = 32;
 /// The longest name or version, in characters.
 const TEXT_CHARS: usize = 256;
+/// The longest name of a distribution, in characters.
+const DISTRIBUTION_CHARS: usize = 128;
 /// The longest type of a package, in characters.
 const TYPE_CHARS: usize = 64;
 

@@ -4,7 +4,8 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde_json::Value;
 
 use super::{
-    ALIAS_LIMIT, COUNT_LIMIT, ID_CHARS, PACKAGE_LIMIT, PLATFORM_LIMIT, TEXT_CHARS, TYPE_CHARS, object_name,
+    ALIAS_LIMIT, COUNT_LIMIT, DISTRIBUTION_CHARS, ID_CHARS, PACKAGE_LIMIT, PLATFORM_LIMIT, TEXT_CHARS,
+    TYPE_CHARS, object_name,
 };
 use crate::{
     api::v1alpha1::{
@@ -97,6 +98,10 @@ fn check(spec: ImageScanVerdictSpec) -> Result<(Vec<Platform>, Scan), String> {
     let scanned_at = believable(spec.scanned_at.0, "spec.scannedAt")?;
     let database_at = spec.database.and_then(|database| database.updated_at);
     let database_at = database_at.map(|time| believable(time.0, "spec.database.updatedAt")).transpose()?;
+    if let Some(distribution) = &spec.end_of_life {
+        bounded(distribution, 1, DISTRIBUTION_CHARS)
+            .map_err(|problem| format!("spec.endOfLife: {problem}"))?;
+    }
     let counts = counts(&spec.counts)?;
     let vulnerabilities = vulnerabilities(spec.packages)?;
     let whole = compare(&counts, &vulnerabilities)?;
@@ -107,7 +112,16 @@ fn check(spec: ImageScanVerdictSpec) -> Result<(Vec<Platform>, Scan), String> {
         }
         .to_owned());
     }
-    Ok((platforms, Scan { scanned_at, database_at, counts, vulnerabilities }))
+    Ok((
+        platforms,
+        Scan {
+            scanned_at,
+            database_at,
+            end_of_life: spec.end_of_life.map(String::into),
+            counts,
+            vulnerabilities,
+        },
+    ))
 }
 
 fn platforms(listed: Option<&[ScannedPlatform]>) -> Result<Vec<Platform>, String> {

@@ -162,22 +162,60 @@ fn more_packages_than_the_definition_takes_are_cut_short() {
 fn texts_that_the_definition_does_not_take_are_cut() {
     let long = "é".repeat(300);
     let one = Vulnerability {
-        id: long.clone(),
-        aliases: vec![String::new(), long.clone(), "GHSA-1".to_owned()],
+        id: "CVE-2024-1".to_owned(),
+        aliases: vec!["GHSA-1".to_owned()],
         package: long.clone(),
         package_type: long.clone(),
         installed: long.clone(),
         fixed: Some(long.clone()),
         ..Vulnerability::default()
     };
-    // Readers cut texts already, and settling does so with other names.
+    // Readers cut texts already.
     let mut report = Report { vulnerabilities: vec![one], ..report(Vec::new()) };
-    (report.scanner, report.scanner_version) = (String::new(), Some(long));
+    (report.scanner, report.scanner_version) = (String::new(), Some(long.clone()));
+    report.end_of_life = Some(long);
     let object = written(&report, None);
     assert_eq!((object.spec.scanner.name.as_str(), object.spec.truncated), ("unknown", false));
     let scan = read(&object).content.unwrap();
     assert_eq!(scan.vulnerabilities[0].aliases, ["GHSA-1"]);
-    assert_eq!(scan.vulnerabilities[0].id.chars().count(), 64);
+    assert_eq!(scan.vulnerabilities[0].package.chars().count(), 256);
+    assert_eq!(scan.end_of_life.unwrap().chars().count(), 128);
+}
+
+/// A policy may ask for just the name that there is no room for.
+#[rstest]
+#[case::other_names(Vulnerability { aliases: names(33), ..nameless("CVE-2024-1") })]
+#[case::a_long_other_name(Vulnerability { aliases: vec!["x".repeat(65)], ..nameless("CVE-2024-1") })]
+#[case::a_long_name(nameless(&"x".repeat(65)))]
+fn a_vulnerability_whose_names_have_no_room_is_counted_and_said_to_be_missing(#[case] one: Vulnerability) {
+    let report = Report { vulnerabilities: vec![one, log4shell()], ..report(Vec::new()) };
+    let object = written(&report, None);
+    assert!(object.spec.truncated);
+    let scan = read(&object).content.unwrap();
+    assert_eq!((scan.counts.unknown.found, scan.counts.known[0].found), (1, 1));
+    assert_eq!(scan.vulnerabilities, [log4shell()], "what has room is listed");
+}
+
+#[test]
+fn as_many_other_names_as_there_is_room_for_are_kept() {
+    let one = Vulnerability { aliases: names(32), ..nameless("CVE-2024-1") };
+    let object = written(&report(vec![one]), None);
+    assert!(!object.spec.truncated);
+    assert_eq!(read(&object).content.unwrap().vulnerabilities[0].aliases, names(32));
+}
+
+#[test]
+fn the_end_of_a_distribution_is_kept_whether_or_not_it_has_a_name() {
+    for (said, kept) in
+        [(None, None), (Some("alpine 3.10.9"), Some("alpine 3.10.9")), (Some(""), Some("unknown"))]
+    {
+        let report = Report { end_of_life: said.map(str::to_owned), ..report(Vec::new()) };
+        assert_eq!(read(&written(&report, None)).content.unwrap().end_of_life.as_deref(), kept);
+    }
+}
+
+fn names(many: usize) -> Vec<String> {
+    (0..many).map(|number| format!("CVE-2023-{number:04}")).collect()
 }
 
 #[test]
@@ -229,7 +267,9 @@ fn spec() -> Value {
 #[case("/packages/0/findings/0/published", json!("0001-01-01"), "spec.packages[0].findings[0].published")]
 #[case("/packages/0/findings/0/seen", json!("2026-02-30"), "spec.packages[0].findings[0].seen")]
 #[case("/packages/0/findings/0/seen", json!("2026-02-01T00:00:00Z"), "spec.packages[0].findings[0].seen")]
-#[case("/packages/0/findings/0/aliases", json!(["a", "a", "a", "a", "a", "a", "a", "a", "a"]), "aliases")]
+#[case("/packages/0/findings/0/aliases", json!(names(33)), "aliases")]
+#[case("/endOfLife", json!(""), "spec.endOfLife: 0 characters")]
+#[case("/endOfLife", json!("a".repeat(129)), "spec.endOfLife: 129 characters")]
 #[case("/packages/0/findings/0/newer", json!(1), "newer")]
 #[case("/packages/0/name", json!("a".repeat(257)), "spec.packages[0].name: 257 characters")]
 #[case("/newer", json!(1), "newer")]

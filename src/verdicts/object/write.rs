@@ -4,7 +4,10 @@ use jiff::{Timestamp, Unit, civil::Date, tz::TimeZone};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Serialize;
 
-use super::{ALIAS_LIMIT, ID_CHARS, PACKAGE_LIMIT, PLATFORM_LIMIT, TEXT_CHARS, TYPE_CHARS, object_name};
+use super::{
+    ALIAS_LIMIT, DISTRIBUTION_CHARS, ID_CHARS, PACKAGE_LIMIT, PLATFORM_LIMIT, TEXT_CHARS, TYPE_CHARS,
+    object_name,
+};
 use crate::{
     api::v1alpha1::{
         ImageScanVerdict, ImageScanVerdictSpec, ScannedPackage, ScannedPlatform, Scanner, ScannerDatabase,
@@ -38,7 +41,8 @@ pub struct Scanned<'a> {
 /// The object for a report.
 ///
 /// Vulnerabilities are written by package, the worst first, until the object would become larger than
-/// [`OBJECT_BYTES`]; all are counted. Scores are left out where a severity is stated: policies judge by that.
+/// [`OBJECT_BYTES`]; all are counted. One whose names the definition does not take is counted and not listed either:
+/// a policy might ask for just the name that would be missing. Scores are left out where a severity is stated: policies judge by that.
 /// A vulnerability that nobody says the day of publication of bears the day on which it was first seen: that of
 /// this scan, or the one that the previous object has.
 ///
@@ -59,6 +63,7 @@ pub fn to_object(report: &Report, scanned: Scanned<'_>) -> ImageScanVerdict {
         },
         database: database(report),
         scanned_at: whole_seconds(scanned_at),
+        end_of_life: report.ended_distribution().map(|name| cut(name, DISTRIBUTION_CHARS)),
         counts: counts(&report.counts()),
         truncated: true,
         packages: Vec::new(),
@@ -80,7 +85,12 @@ fn packages(
 ) -> (Vec<ScannedPackage>, bool) {
     let mut packages: Vec<ScannedPackage> = Vec::new();
     let mut places: HashMap<(&str, &str, &str), usize> = HashMap::new();
+    let mut whole = true;
     for one in vulnerabilities {
+        if !has_room_for_names(one) {
+            whole = false;
+            continue;
+        }
         let finding = finding(one, first_seen);
         let key = (one.package.as_str(), one.package_type.as_str(), one.installed.as_str());
         let place = places.get(&key).copied();
@@ -104,14 +114,19 @@ fn packages(
         });
         packages[place].findings.push(finding);
     }
-    (packages, true)
+    (packages, whole)
+}
+
+/// Whether a finding holds every name of a vulnerability.
+fn has_room_for_names(one: &Vulnerability) -> bool {
+    let fits = |name: &String| (1..=ID_CHARS).contains(&name.chars().count());
+    fits(&one.id) && one.aliases.len() <= ALIAS_LIMIT && one.aliases.iter().all(fits)
 }
 
 fn finding(one: &Vulnerability, first_seen: &FirstSeen<'_>) -> VulnerabilityFinding {
-    let aliases = one.aliases.iter().filter(|alias| (1..=ID_CHARS).contains(&alias.chars().count()));
     VulnerabilityFinding {
-        id: cut(&one.id, ID_CHARS),
-        aliases: aliases.take(ALIAS_LIMIT).cloned().collect(),
+        id: one.id.clone(),
+        aliases: one.aliases.clone(),
         severity: one.severity.map(severity_name),
         score: one.score.filter(|_| one.severity.is_none()).map(score),
         fixed: one.fixed.as_deref().map(|fixed| cut(fixed, TEXT_CHARS)),

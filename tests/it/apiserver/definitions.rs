@@ -57,6 +57,7 @@ pub(super) fn spec(yaml: &str) -> Value {
 )]
 #[case::a_denied_vulnerability("vulnerabilities: {deny: [{severity: Critical}]}")]
 #[case::a_verdict_that_must_be_there("vulnerabilities: {maxVerdictAge: 72h}")]
+#[case::a_distribution_that_must_be_supported("vulnerabilities: {endOfLife: Deny}")]
 #[case::sources_that_must_have_answered("vulnerabilities: {sources: {answer: All}}")]
 #[case::attestations_that_count(
     "{signatures: {authorities: [{name: ci, keyless: {identities: [{issuer: i, subject: s}]}}]}, \
@@ -65,7 +66,7 @@ pub(super) fn spec(yaml: &str) -> Value {
 #[case::all_that_can_be_said_of_vulnerabilities(
     "vulnerabilities: {deny: [{severity: High, fixable: true, olderThanDays: 3650}, {ids: [CVE-2021-44228], \
      packages: ['log4j*']}], ignore: [{id: CVE-2026-0001, packages: [zlib], until: '2026-12-31T00:00:00Z', \
-     reason: 'TICKET-12'}], honorVEX: true, unknownSeverity: Low, maxVerdictAge: 365d, missingVerdict: Allow, \
+     reason: 'TICKET-12'}], honorVEX: true, unknownSeverity: Low, maxVerdictAge: 365d, missingVerdict: Allow, endOfLife: Deny, \
      sources: {names: [trivy], answer: All}}"
 )]
 #[tokio::test]
@@ -177,7 +178,7 @@ async fn a_cluster_policy_may_select_namespaces() {
 )]
 #[case::vulnerabilities_that_say_nothing(
     "vulnerabilities: {missingVerdict: Allow}",
-    "spec.vulnerabilities: Invalid value: set deny, maxVerdictAge or sources"
+    "spec.vulnerabilities: Invalid value: set deny, maxVerdictAge, sources or endOfLife: Deny"
 )]
 #[case::an_empty_list_of_denials(
     "vulnerabilities: {deny: []}",

@@ -62,6 +62,14 @@ fn a_denial_names_the_worst_and_counts_the_rest() {
 }
 
 #[test]
+fn a_denial_names_the_distribution_that_is_at_its_end() {
+    let rules = || json!({"endOfLife": "Deny"});
+    assert_snapshot!(told(amd64(ended(scan(vec![]))), rules()), @"DistributionEndOfLife: found alpine 3.10.9 on linux/amd64 (sha256:eeeeeeeeeeee…), which no longer gets advisories, by trivy; wanted a distribution that gets advisories; use an image that is built on a supported version of the distribution");
+    let hostile = Scan { end_of_life: Some("al\u{202e}pine\n".into()), ..scan(vec![]) };
+    assert_snapshot!(told(whole(hostile), rules()), @r"DistributionEndOfLife: found al\u{202e}pine\n, which no longer gets advisories, by trivy; wanted a distribution that gets advisories; use an image that is built on a supported version of the distribution");
+}
+
+#[test]
 fn a_denial_says_by_which_clock() {
     let rules = || json!({"deny": [{"severity": "Critical", "fixable": true, "olderThanDays": 7}]});
     assert_snapshot!(told(whole(scan(vec![log4shell()])), rules()), @"VulnerabilityDenied: found CVE-2021-44228 (Critical, published 2021-12-10, 4 years ago) in log4j-core 2.14.1 → 2.15.0, by trivy; wanted no vulnerability that is Critical with a fix known for over 7 days; use an image with the fixed version");
