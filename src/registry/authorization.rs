@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use moka::sync::Cache;
 use serde::Deserialize;
 use tokio::sync::Mutex;
+use url::Url;
 
 use super::{
     challenge::{self, Challenge},
@@ -15,7 +16,10 @@ use super::{
 };
 use crate::{
     evidence::RegistryError,
-    review::credentials::{Credential, CredentialClass},
+    review::{
+        credentials::{Credential, CredentialClass},
+        ports::Pass,
+    },
 };
 
 /// The largest answer of a token server that is read, in bytes.
@@ -138,14 +142,10 @@ impl Tokens {
                 return Ok(Authorization { header, remembered: false });
             }
         };
-        let scope = format!("repository:{repository}:pull");
-        let mut url = endpoint.realm(realm)?;
+        let scope = scope(repository);
+        let url = endpoint.realm(realm)?;
         let class = CredentialClass::of(credential.map(std::slice::from_ref).unwrap_or_default());
-        let key = Key { realm: url.to_string(), service: service.clone(), scope: scope.clone(), class };
-        if !service.is_empty() {
-            url.query_pairs_mut().append_pair("service", service);
-        }
-        url.query_pairs_mut().append_pair("scope", &scope);
+        let key = Key { realm: url.to_string(), service: service.clone(), scope, class };
 
         let slot = self.slots.get_with(key, Arc::default);
         // Whoever comes while the token is under way waits here.
@@ -155,21 +155,51 @@ impl Tokens {
         {
             return answer.header.clone().map(|header| Authorization { header, remembered: true });
         }
-        let request = Request {
-            class: Class::Token,
-            method: Method::GET,
-            url,
-            accept: Some(HeaderValue::from_static("application/json")),
-            authorization: credential.map(basic).transpose()?,
-            limit: ANSWER_LIMIT,
-        };
-        let (header, life) = match fetch(visit, request).await {
+        let (header, life) = match fetch(visit, token_request(visit, url, service)?).await {
             Ok((header, life)) => (Ok(header), life),
             Err(error) => (Err(error), REFUSAL),
         };
         *slot = Some(Answer { header: header.clone(), until: Instant::now() + life });
         header.map(|header| Authorization { header, remembered: false })
     }
+
+    /// What somebody else can show this registry, which has just shown the visitor something: a token that is
+    /// nobody else's and has its whole life before it, where there are tokens. None if it wants nothing.
+    pub(super) async fn pass(&self, visit: Visit<'_>) -> Result<Option<Pass>, RegistryError> {
+        let text = |header: HeaderValue| header.to_str().map(Box::from).map_err(|_| RegistryError::Denied);
+        match self.challenges.get(visit.endpoint.host()) {
+            None => Ok(None),
+            Some(Challenge::Basic) => {
+                let header = visit.credential.map(basic).transpose()?;
+                header.map(text).transpose().map(|text| text.map(Pass::Password))
+            }
+            Some(Challenge::Bearer { realm, service }) => {
+                let request = token_request(visit, visit.endpoint.realm(&realm)?, &service)?;
+                let (header, _) = fetch(visit, request).await?;
+                text(header).map(|text| Some(Pass::Token(text)))
+            }
+        }
+    }
+}
+
+fn scope(repository: &str) -> String {
+    format!("repository:{repository}:pull")
+}
+
+/// To ask a token server for a token to read one repository with.
+fn token_request(visit: Visit<'_>, mut url: Url, service: &str) -> Result<Request, RegistryError> {
+    if !service.is_empty() {
+        url.query_pairs_mut().append_pair("service", service);
+    }
+    url.query_pairs_mut().append_pair("scope", &scope(visit.repository));
+    Ok(Request {
+        class: Class::Token,
+        method: Method::GET,
+        url,
+        accept: Some(HeaderValue::from_static("application/json")),
+        authorization: visit.credential.map(basic).transpose()?,
+        limit: ANSWER_LIMIT,
+    })
 }
 
 /// A token and how long it may be used.

@@ -14,6 +14,7 @@ mod breaker;
 mod challenge;
 mod description;
 mod errand;
+mod layers;
 mod manifest;
 mod mirror;
 mod platforms;

@@ -1,16 +1,13 @@
 use std::time::Instant;
 
 use futures::{FutureExt as _, future::BoxFuture};
-use http::{Method, StatusCode};
 use serde::Deserialize;
 
 use super::{
     Registries,
     authorization::Visit,
     errand::Errand,
-    manifest::{MANIFEST_LIMIT, MEDIA_TYPES, digest_of_body, malformed, unexpected},
-    registries::Wanted,
-    transport::Class,
+    manifest::{MEDIA_TYPES, malformed},
 };
 use crate::{
     evidence::RegistryError,
@@ -69,19 +66,7 @@ impl Errand for PlatformsOf<'_> {
     type Answer = Option<Vec<ImagePlatform>>;
 
     async fn ask(&self, registries: &Registries, visit: Visit<'_>) -> Result<Self::Answer, RegistryError> {
-        let url = visit.endpoint.url(&format!("{}/manifests/{}", visit.repository, self.0));
-        let accept = Some(registries.accept.clone());
-        let (class, method) = (Class::Manifest, Method::GET);
-        let reply =
-            registries.fetch(visit, Wanted { class, method, url, accept, limit: MANIFEST_LIMIT }).await?;
-        if reply.status != StatusCode::OK {
-            return Err(unexpected(reply.status));
-        }
-        digest_of_body(&reply.headers, &reply.body)?;
-        if !self.0.matches(&reply.body) {
-            return Err(malformed("the manifest has another digest than was asked for"));
-        }
-        platforms(&reply.body)
+        platforms(&registries.manifest_body(visit, self.0).await?)
     }
 
     fn suffices(_: &Self::Answer) -> bool {
@@ -90,7 +75,7 @@ impl Errand for PlatformsOf<'_> {
 }
 
 /// Which platforms a manifest or an index has, whose digest has been checked.
-fn platforms(body: &[u8]) -> Result<Option<Vec<ImagePlatform>>, RegistryError> {
+pub(super) fn platforms(body: &[u8]) -> Result<Option<Vec<ImagePlatform>>, RegistryError> {
     let document: Document =
         serde_json::from_slice(body).map_err(|_| malformed("the manifest is no JSON of its kind"))?;
     let Some(entries) = document.manifests else { return Ok(None) };

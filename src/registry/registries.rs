@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     evidence::RegistryError,
-    review::{credentials::Keyring, ports::RegistryObserver},
+    review::{
+        credentials::Keyring,
+        ports::{Pass, RegistryObserver},
+    },
 };
 
 /// How much is read at once of what stands beside images, in KiB, where it is not little. What one image may
@@ -80,6 +83,12 @@ impl Registries {
             }
             (shown, told) = (Some(next), true);
         }
+    }
+
+    /// What somebody else can show a registry that has just shown us something of the repository. None if it wants
+    /// nothing.
+    pub(super) async fn pass(&self, visit: Visit<'_>) -> Result<Option<Pass>, RegistryError> {
+        self.tokens.pass(visit).await
     }
 }
 

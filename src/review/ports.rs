@@ -1,5 +1,6 @@
 //! What a review needs from outside the process, as traits that adapters implement.
 
+mod layers;
 mod scans;
 mod trust;
 
@@ -15,6 +16,7 @@ use crate::{
     policy::{Authority, PolicySet},
 };
 
+pub use layers::{ImageLayers, Layers, Pass};
 pub use scans::{
     ImagePlatform, KeptVerdict, NoVerdicts, Platforms, ScanObserver, ScanRequest, VerdictKeeper, Verdicts,
     Watched,
