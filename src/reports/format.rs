@@ -3,7 +3,11 @@ use std::{fmt, str::FromStr};
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{LIMITS, ReadError, Report, text};
+use super::{
+    LIMITS, ReadError, Report, attestation, clair,
+    cloud::{defender, ecr, grafeas},
+    cyclonedx, grype, harbor, quay, sarif, snyk, text, trivy, trivy_operator,
+};
 
 /// In what format a report is written.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -107,23 +111,19 @@ impl FromStr for Format {
 pub fn read(format: Format, bytes: &[u8]) -> Result<Vec<Report>, ReadError> {
     let mut reports: Vec<Report> = match format {
         Format::Auto => return read(detect(bytes)?, bytes),
-        Format::Trivy
-        | Format::TrivyOperator
-        | Format::Grype
-        | Format::Sarif
-        | Format::Clair
-        | Format::Quay
-        | Format::Harbor
-        | Format::Snyk
-        | Format::Ecr
-        | Format::ArtifactAnalysis
-        | Format::Defender
-        | Format::CycloneDx
-        | Format::VulnAttestation => Err(ReadError::Foreign {
-            found: format!("a document in the format {format}"),
-            wanted: "report that can be read yet",
-            remedy: "use another format",
-        }),
+        Format::Trivy => trivy::read(bytes),
+        Format::TrivyOperator => trivy_operator::read(bytes),
+        Format::Grype => grype::read(bytes),
+        Format::Sarif => sarif::read(bytes),
+        Format::Clair => clair::read(bytes),
+        Format::Quay => quay::read(bytes),
+        Format::Harbor => harbor::read(bytes),
+        Format::Snyk => snyk::read(bytes),
+        Format::Ecr => ecr::read(bytes),
+        Format::ArtifactAnalysis => grafeas::read(bytes),
+        Format::Defender => defender::read(bytes),
+        Format::CycloneDx => cyclonedx::read(bytes),
+        Format::VulnAttestation => attestation::read(bytes),
     }?;
     let rows: usize = reports.iter().map(|report| report.rows).sum();
     if rows > LIMITS.rows {
@@ -148,7 +148,7 @@ const SHAPES: &[Shape] = &[
             top.text("apiVersion").is_some_and(|version| version.starts_with("aquasecurity.github.io/"));
         let list = top.text("apiVersion").is_some_and(|version| version == "v1")
             && top.text("kind").is_some_and(|kind| kind == "List");
-        ours || list
+        ours || list || top.has(trivy_operator::ALL)
     }),
     (Format::Grype, |top| top.has("matches") && top.has_any(&["descriptor", "source", "distro"])),
     (Format::Sarif, |top| top.has("runs") && top.has_any(&["version", "$schema"])),

@@ -3,7 +3,10 @@
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use super::bounds::LIMITS;
-use crate::{evidence::Severity, image::Digest};
+use crate::{
+    evidence::{Platform, Severity, VexStatus},
+    image::Digest,
+};
 
 /// The longest text that is kept of a name or version, in bytes. Longer ones are cut at a character's end.
 const TEXT_LIMIT: usize = 256;
@@ -100,6 +103,54 @@ pub(super) fn package(text: &str) -> String {
     name(text, TEXT_LIMIT)
 }
 
+/// What kind of package it is, in a scanner's own word: at most 64 bytes.
+pub(super) fn kind(text: &str) -> String {
+    name(text, ID_LIMIT)
+}
+
+/// The version, or versions, that mend a vulnerability; none for a blank.
+pub(super) fn fixed(text: &str) -> Option<String> {
+    let fixed = plain(text);
+    (!fixed.is_empty()).then_some(fixed)
+}
+
+/// The status that a word of VEX stands for: exactly as OpenVEX and Trivy spell them.
+pub(super) fn vex(word: &str) -> Option<VexStatus> {
+    match word {
+        "affected" => Some(VexStatus::Affected),
+        "fixed" => Some(VexStatus::Fixed),
+        "not_affected" => Some(VexStatus::NotAffected),
+        "under_investigation" => Some(VexStatus::UnderInvestigation),
+        _ => None,
+    }
+}
+
+/// The digest that a text is, or that a reference `repository@digest` ends in; none for `""`, `REDACTED`, and
+/// whatever else scanners write for want of one.
+pub(super) fn digest(text: &str) -> Option<Digest> {
+    text.rsplit_once('@').map_or(text, |(_, digest)| digest).parse().ok()
+}
+
+/// The platform of which an image's configuration speaks; none where a part is missing.
+pub(super) fn platform(os: &str, architecture: &str, variant: Option<&str>) -> Option<Platform> {
+    match variant.filter(|variant| !variant.is_empty()) {
+        Some(variant) => format!("{os}/{architecture}/{variant}").parse().ok(),
+        None => format!("{os}/{architecture}").parse().ok(),
+    }
+}
+
+/// The names of CVE in a text, in its order.
+pub(super) fn cves(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices("CVE-").filter_map(move |(start, prefix)| {
+        let rest = &text[start + prefix.len()..];
+        let (year, rest) = rest.split_at_checked(4)?;
+        let serial = rest.strip_prefix('-')?;
+        let digits = serial.bytes().take_while(u8::is_ascii_digit).count();
+        let fits = year.bytes().all(|b| b.is_ascii_digit()) && (4..=19).contains(&digits);
+        fits.then(|| &text[start..start + prefix.len() + 5 + digits])
+    })
+}
+
 /// What kind of package a package URL names: `deb` of `pkg:deb/debian/bash@5.0`.
 ///
 /// Source: package-url specification, "Rules for each purl component".
@@ -112,13 +163,14 @@ pub(super) fn purl_type(purl: &str) -> Option<String> {
 /// A text by which something is found, in at most `limit` bytes: as [`plain`], but two texts that differ stay two.
 /// One that is too long, or holds what cannot be seen, ends in `~` and 16 hex digits of the whole text's SHA-256.
 fn name(text: &str, limit: usize) -> String {
-    let trimmed = text.trim();
+    // no other blanks: those of Unicode are among what cannot be told apart
+    let trimmed = text.trim_ascii();
     let seen = visible(trimmed);
     if seen.len() == trimmed.len() && seen.len() <= limit {
         return seen;
     }
     let hash = Digest::sha256(trimmed.as_bytes());
-    format!("{}~{}", cut(seen, limit - 17), &hash.hex()[..16])
+    format!("{}~{}", cut(seen.trim().to_owned(), limit - 17).trim_end(), &hash.hex()[..16])
 }
 
 /// A text for people, without what could make it look like another: no control characters and none that are not

@@ -15,6 +15,7 @@ mod openapi;
 mod references;
 mod references_and_patterns;
 mod registry;
+mod reports;
 mod serve;
 mod settings;
 mod signatures;

@@ -7,23 +7,8 @@ use crate::{
     evidence::{AuthorityEvidence, Claim, Platform, Scan, ScanVerdict},
     image::Digest,
     policy::ATTESTATION_SOURCE,
-    reports::{ReadError, Report},
+    reports::{PREDICATE_TYPES, ReadError, Report, read_statement},
 };
-
-/// The types of statement that hold a scan's result.
-const PREDICATE_TYPES: [&str; 3] = [
-    "https://cosign.sigstore.dev/attestation/vuln/v1",
-    "https://in-toto.io/attestation/vulns/v0.1",
-    "https://in-toto.io/attestation/vulns/v0.2",
-];
-
-/// No reader is there yet: what nobody can read fails.
-fn read_statement(_: &Value) -> Result<Report, ReadError> {
-    Err(ReadError::Malformed {
-        place: "the statement".to_owned(),
-        problem: "this version cannot read vulnerability attestations".to_owned(),
-    })
-}
 
 /// What those have said of an image's scans whose vulnerability attestations count. How old it is, and which exceptions
 /// hold, is judged anew at every review.
@@ -115,20 +100,111 @@ fn newest(verdicts: impl Iterator<Item = ScanVerdict>) -> Vec<Arc<ScanVerdict>> 
 
 /// What a verified statement about `image` says of its scan.
 fn read(statement: &Value, image: &Digest) -> ScanVerdict {
-    let (platforms, content) = match scan(statement, image) {
+    let report = read_statement(statement).map_err(|error| error.to_string());
+    let (platforms, content) = match report.and_then(|report| scan(report, image)) {
         Ok((platforms, scan)) => (platforms, Ok(scan)),
         Err(problem) => (Vec::new(), Err(problem)),
     };
     ScanVerdict { source: ATTESTATION_SOURCE.into(), digest: image.clone(), platforms, content }
 }
 
-/// The statement's subject is the image, which has been verified. The scanner's result within it may name another, and is
-/// then no word about this one.
-fn scan(statement: &Value, image: &Digest) -> Result<(Vec<Platform>, Scan), String> {
-    let report = read_statement(statement).map_err(|error| error.to_string())?;
+/// The scan that a statement reports. Its subject is the image, which has been verified. The scanner's result within it
+/// may name another, and is then no word about this one.
+fn scan(report: Report, image: &Digest) -> Result<(Vec<Platform>, Scan), String> {
     let bound = report.bind(Some(image), None).map_err(|error| error.to_string())?;
-    let scanned_at = report.scanned_at.ok_or("it does not say when the image was scanned")?;
+    let scanned_at = report.scanned_at.ok_or_else(|| ReadError::Undated.to_string())?;
     let platforms = bound.platforms.into_iter().map(|(platform, _)| platform).collect();
     let (counts, database_at) = (report.counts(), report.database_at);
     Ok((platforms, Scan { scanned_at, database_at, counts, vulnerabilities: report.vulnerabilities }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{evidence::Vulnerability, reports::Subject};
+
+    fn digest(of: char) -> Digest {
+        format!("sha256:{}", of.to_string().repeat(64)).parse().unwrap()
+    }
+
+    fn report() -> Report {
+        let one = Vulnerability { id: "CVE-2026-0001".to_owned(), ..Vulnerability::default() };
+        Report {
+            scanned_at: Some("2026-05-31T12:00:00Z".parse().unwrap()),
+            database_at: Some("2026-05-30T12:00:00Z".parse().unwrap()),
+            vulnerabilities: vec![one],
+            ..Report::default()
+        }
+    }
+
+    fn about(subject: Subject) -> Result<(Vec<Platform>, Scan), String> {
+        scan(Report { subject, ..report() }, &digest('a'))
+    }
+
+    #[test]
+    fn a_report_that_names_the_image_or_nothing_is_about_it() {
+        let image = Subject { digests: vec![digest('b'), digest('a')], ..Subject::default() };
+        for subject in [image, Subject::default()] {
+            let (platforms, scan) = about(subject).unwrap();
+            assert_eq!((platforms, scan.counts.unknown.found), (Vec::new(), 1));
+            assert_eq!(scan.vulnerabilities, report().vulnerabilities);
+            assert_eq!(
+                (Some(scan.scanned_at), scan.database_at),
+                (report().scanned_at, report().database_at)
+            );
+        }
+        let arm64: Platform = "linux/arm64".parse().unwrap();
+        let subject = Subject { platform: Some(arm64.clone()), ..Subject::default() };
+        assert_eq!(about(subject).unwrap().0, [arm64]);
+    }
+
+    #[test]
+    fn a_report_about_another_image_or_without_a_date_is_no_word_about_this_one() {
+        let other = about(Subject { digests: vec![digest('b')], ..Subject::default() });
+        assert!(other.unwrap_err().contains("bbbbbbbbbbbb"));
+        let twisted = Some("its configuration is another one".to_owned());
+        assert!(about(Subject { contradiction: twisted, ..Subject::default() }).is_err());
+        let undated = scan(Report { scanned_at: None, ..report() }, &digest('a'));
+        assert!(undated.unwrap_err().contains("when the image was scanned"));
+    }
+
+    fn verdict(at: Option<&str>, platform: &str) -> ScanVerdict {
+        let content = at.ok_or_else(|| "it is damaged".to_owned());
+        ScanVerdict {
+            source: ATTESTATION_SOURCE.into(),
+            digest: digest('a'),
+            platforms: vec![platform.parse().unwrap()],
+            content: content.map(|at| {
+                let report = Report { scanned_at: Some(at.parse().unwrap()), ..report() };
+                scan(report, &digest('a')).unwrap().1
+            }),
+        }
+    }
+
+    #[test]
+    fn the_newest_of_each_platform_stands_and_so_does_what_cannot_be_read() {
+        const OLD: Option<&str> = Some("2026-05-01T00:00:00Z");
+        const NEW: Option<&str> = Some("2026-06-01T00:00:00Z");
+        let all = [
+            verdict(OLD, "linux/amd64"),
+            verdict(NEW, "linux/amd64"),
+            verdict(None, "linux/amd64"),
+            verdict(None, "linux/amd64"),
+            verdict(OLD, "linux/arm64"),
+        ];
+        for turn in 0..all.len() {
+            let mut turned = all.clone();
+            turned.rotate_left(turn);
+            let kept = newest(turned.into_iter());
+            assert_eq!(kept.len(), 3);
+            for stands in [&all[1], &all[2], &all[4]] {
+                assert!(kept.iter().any(|one| **one == *stands), "{stands:?}");
+            }
+        }
+        // Two of the same moment both count: neither is the later one.
+        let mut other = all[1].clone();
+        other.digest = digest('b');
+        assert_eq!(newest([all[1].clone(), other].into_iter()).len(), 2);
+        assert!(newest(std::iter::empty()).is_empty());
+    }
 }
