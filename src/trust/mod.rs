@@ -19,6 +19,7 @@
 mod check;
 mod directory;
 mod shelf;
+mod state;
 mod store;
 mod tuf;
 

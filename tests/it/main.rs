@@ -16,6 +16,7 @@ mod references;
 mod references_and_patterns;
 mod registry;
 mod reports;
+mod scanners;
 mod serve;
 mod settings;
 mod signatures;

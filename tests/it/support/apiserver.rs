@@ -53,7 +53,8 @@ pub struct ApiServer {
     definitions: OnceCell<()>,
     controllers: OnceCell<Guarded>,
     server: Guarded,
-    _etcd: Guarded,
+    etcd: Guarded,
+    etcd_url: String,
 }
 
 #[derive(Clone)]
@@ -143,7 +144,8 @@ impl ApiServer {
             definitions: OnceCell::new(),
             controllers: OnceCell::new(),
             server,
-            _etcd: etcd,
+            etcd,
+            etcd_url,
         };
         this.until_ready().await?;
         Ok(this)
@@ -170,6 +172,16 @@ impl ApiServer {
     /// Where it listens: `https://127.0.0.1:PORT`.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The process ids of the server and of its etcd.
+    pub fn pids(&self) -> [u32; 2] {
+        [self.server.pid(), self.etcd.pid()]
+    }
+
+    /// Where its etcd listens: `http://127.0.0.1:PORT`.
+    pub fn etcd_url(&self) -> &str {
+        &self.etcd_url
     }
 
     /// Its audit log so far: one JSON event per line, for requests about Pods.
