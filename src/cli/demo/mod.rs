@@ -35,9 +35,10 @@ use crate::{
     cluster::NoPullSecrets,
     policy::PolicySet,
     registry::{Registries, RegistrySettings},
-    review::{Ports, ReviewSettings, Reviewer, ports::NoVerdicts},
+    review::{Ports, ReviewSettings, Reviewer},
     signature::Examination,
     telemetry::{DecisionLog, LogFormat, Metrics},
+    verdicts::VerdictIndex,
     webhook::{health::Readiness, tls::Certificate},
     workload::WorkloadKind,
 };
@@ -83,6 +84,7 @@ async fn demo(keep: bool) -> anyhow::Result<ExitCode> {
 /// Everything that runs during a demo.
 struct Stage {
     scene: Arc<Scene>,
+    verdicts: Arc<VerdictIndex>,
     caller: Caller,
     webhook: Webhook,
     registry: Registry,
@@ -117,7 +119,8 @@ impl Stage {
         let log = DecisionLog::start(LogFormat::Text, sink)?;
         let telemetry = Telemetry::new(Metrics::new([registry.host()]), log);
         let scene = Arc::new(Scene::new([("cosign.pub", ours.pem()), ("auditors.pub", auditors.pem())])?);
-        let reviewer = reviewer(&registry, scene.clone(), telemetry.clone())?;
+        let verdicts = VerdictIndex::fixed(telemetry.clone());
+        let reviewer = reviewer(&registry, scene.clone(), verdicts.clone(), telemetry.clone())?;
         let readiness = Arc::new(Readiness::default());
         readiness.met("demo");
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -131,14 +134,16 @@ impl Stage {
             readiness,
         })?;
         let caller = Caller::new(format!("https://{}", webhook.address()), &made.cert.pem())?;
-        Ok(Self { scene, caller, webhook, registry, directory })
+        Ok(Self { scene, verdicts, caller, webhook, registry, directory })
     }
 
     /// Sends every case with its own policy in force.
     async fn play(&self, entries: &[Entry]) -> anyhow::Result<Vec<Row>> {
         let mut rows = Vec::new();
-        for Entry { file, policies, roots, cases } in entries {
+        for Entry { file, policies, roots, verdicts, cases } in entries {
             self.scene.trust(roots.iter().cloned());
+            // What cannot be read shows in the cases: one is about that.
+            self.verdicts.hold(verdicts.clone(), Vec::new());
             for case in cases {
                 let mut labels = case.namespace_labels.clone();
                 labels.insert("kubernetes.io/metadata.name".to_owned(), case.namespace().to_owned());
@@ -161,6 +166,8 @@ impl Stage {
         self.scene.trust(entries.iter().flat_map(|entry| entry.roots.iter().cloned()));
         let policies = entries.iter().flat_map(|entry| entry.policies.iter().cloned());
         self.scene.set(Setting { policies: Arc::new(PolicySet::new(policies)), ..Setting::default() });
+        let verdicts = entries.iter().flat_map(|entry| entry.verdicts.iter().cloned());
+        self.verdicts.hold(verdicts.collect(), Vec::new());
         let mut curl = String::new();
         for (name, case) in [("admitted", &entries[0].cases[0]), ("refused", &entries[0].cases[1])] {
             let path = self.directory.path().join(format!("{name}.json"));
@@ -196,7 +203,12 @@ impl Stage {
     }
 }
 
-fn reviewer(registry: &Registry, scene: Arc<Scene>, telemetry: Arc<Telemetry>) -> anyhow::Result<Reviewer> {
+fn reviewer(
+    registry: &Registry,
+    scene: Arc<Scene>,
+    verdicts: Arc<VerdictIndex>,
+    telemetry: Arc<Telemetry>,
+) -> anyhow::Result<Reviewer> {
     let entry =
         serde_json::json!({"host": registry.host(), "plainHttp": true, "allowPrivateAddresses": true});
     let settings =
@@ -213,7 +225,7 @@ fn reviewer(registry: &Registry, scene: Arc<Scene>, telemetry: Arc<Telemetry>) -
         resolver: signpost.clone(),
         attachments: signpost.clone(),
         examiner: Arc::new(Examination::new(scene.clone())),
-        verdicts: Arc::new(NoVerdicts),
+        verdicts,
         platforms: signpost,
         clock: scene,
         observer: telemetry,

@@ -134,10 +134,10 @@ fn found(report: &Report) -> Vec<Found<'_>> {
 
 /// What the databases know of `vulnerable(version)`, as far as the format says it.
 fn planted(version: &str, written: Written) -> Vec<Found<'_>> {
-    let published = |day: &str| matches!(written, Trivy("json" | "cosign-vuln" | "cyclonedx")).then(|| day.to_owned());
-    let debian = |id, severity, fixed| {
-        (id, severity, "libacme-tls1", version, fixed, published("2026-01-02"))
-    };
+    let published =
+        |day: &str| matches!(written, Trivy("json" | "cosign-vuln" | "cyclonedx")).then(|| day.to_owned());
+    let debian =
+        |id, severity, fixed| (id, severity, "libacme-tls1", version, fixed, published("2026-01-02"));
     let mut planted = vec![
         debian("CVE-2099-1001", Some(Severity::Critical), Some("1.2.3-2")),
         debian("CVE-2099-1002", Some(Severity::Low), None),
