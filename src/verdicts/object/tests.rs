@@ -24,6 +24,7 @@ fn report(vulnerabilities: Vec<Vulnerability>) -> Report {
         database_version: None,
         database_at: Some("2026-03-01T06:00:00.75Z".parse().unwrap()),
         scanned_at: None,
+        end_of_life: None,
         rows: vulnerabilities.len(),
         vulnerabilities,
     };
