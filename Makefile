@@ -5,11 +5,13 @@ CARGO ?= cargo
 # The directory with the programs that the tests run against; builds what is missing. A recipe must not
 # write VAR="$$(…)" in front of a command: the shell would run the command even if the build failed.
 WITH_TOOLS = tools="$$(tests/tools/build $(TOOL_GROUPS))" && TIDEWAITER_TOOLS="$$tools"
+# How long each target is fuzzed.
+FUZZ_SECONDS ?= 60
 # Groups of further programs, for targets that need them.
 TOOL_GROUPS =
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-sigstore test-scanners lint deny crds bench bench-quick play tools clean-tools
+.PHONY: help demo test test-sigstore test-scanners fuzz lint deny crds bench bench-quick play tools clean-tools
 
 help: ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +30,9 @@ test-sigstore: ## Run the tests against a private Sigstore, which needs more pro
 test-scanners: TOOL_GROUPS = scanners
 test-scanners: ## Run the tests with real Trivy and Grype, which take their time to build
 	@$(WITH_TOOLS) TIDEWAITER_REQUIRE_TOOLS="1 scanners" $(CARGO) test --locked --test it -- scanners::
+
+fuzz: ## Fuzz each reader of scan reports for FUZZ_SECONDS, from seeds that it makes itself
+	@CARGO="$(CARGO)" FUZZ_SECONDS="$(FUZZ_SECONDS)" fuzz/run
 
 lint: ## Check formatting, lints and documentation; a warning is a failure
 	$(CARGO) fmt --check

@@ -256,12 +256,13 @@ impl<'a> Case<'a> {
     }
 
     /// What is hidden that may be denied. Names, packages and dates of what is hidden are not known, so they are no
-    /// way out.
+    /// way out. Neither is that it has no fix, by a scanner that does not say in which packages it finds things.
     fn may_hide(&self, verdict: &'a ScanVerdict, scan: &Scan, hidden: &Counts) -> Option<Hidden<'a>> {
+        let anywhere = scan.vulnerabilities.iter().any(|one| one.package.is_empty());
         self.rule.deny.iter().find_map(|rule| {
             severities().find_map(|severity| {
                 let count = hidden.of(severity);
-                let hidden = if rule.fixable { count.fixable } else { count.found };
+                let hidden = if rule.fixable && !anywhere { count.fixable } else { count.found };
                 (hidden > 0 && rule.covers(self.severity(severity))).then(|| Hidden {
                     source: &verdict.source,
                     rule,

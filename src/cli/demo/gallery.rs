@@ -33,6 +33,7 @@ const FILES: &[(&str, &str, &str)] = gallery![
     "two-must-sign.yaml",
     "attested-build.yaml",
     "scanned-and-tested.yaml",
+    "no-old-criticals.yaml",
     "digests-in-production.yaml",
     "team-extra.yaml",
     "warn-then-deny.yaml",
@@ -46,6 +47,8 @@ pub struct Entry {
     pub policies: Arc<PolicySet>,
     /// The trust roots in it.
     pub roots: Vec<(RootRef, Arc<TrustRoot>)>,
+    /// The ImageScanVerdicts that lie beside the cases: name and `spec`.
+    pub verdicts: Vec<(Box<str>, Value)>,
     /// What it is expected to decide.
     pub cases: Vec<Case>,
 }
@@ -114,14 +117,19 @@ fn entry(file: &'static str, policy: &str, cases: &str) -> anyhow::Result<Entry>
         }
         policies.push(Arc::new(reading.policy));
     }
-    let mut all = Vec::new();
-    for document in files::parse(file, cases.as_bytes())? {
+    let (mut all, mut verdicts) = (Vec::new(), Vec::new());
+    for mut document in files::parse(file, cases.as_bytes())? {
+        if document.value["kind"] == "ImageScanVerdict" {
+            let name = document.value["metadata"]["name"].as_str().unwrap_or_default().into();
+            verdicts.push((name, document.value["spec"].take()));
+            continue;
+        }
         let Cases { cases } =
             serde_json::from_value(document.value).with_context(|| format!("cases/{}", document.place))?;
         all.extend(cases);
     }
     anyhow::ensure!(!all.is_empty(), "policies/cases/{file} holds no case");
-    Ok(Entry { file, policies: Arc::new(PolicySet::new(policies)), roots, cases: all })
+    Ok(Entry { file, policies: Arc::new(PolicySet::new(policies)), roots, verdicts, cases: all })
 }
 
 impl Case {

@@ -24,6 +24,14 @@ pub fn content(ours: &Publisher, auditors: &Publisher) -> anyhow::Result<Content
         "shop/web:latest",
         "shop/signed:2.0-unsigned",
         "shop/workflow:0.9",
+        "shop/scanned:1.0",
+        "shop/scanned:1.0-ignored",
+        "shop/scanned:1.0-new",
+        "shop/scanned:1.0-stale",
+        "shop/scanned:1.0-unreadable",
+        "shop/scanned:1.0-unscanned",
+        "shop/scanned:1.0-vex",
+        "shop/scanned:1.0-vulnerable",
     ];
     for image in unsigned {
         content.image(image);

@@ -65,6 +65,28 @@ fn an_exception_subtracts_no_look_alike(#[case] id: &str, #[case] package: &str,
     assert_eq!(scene.reason(rules).is_none(), subtracted);
 }
 
+/// A scanner that does not say in which package it is does not help it past rules about packages and fixes.
+#[test]
+fn no_package_is_no_way_out() {
+    let nowhere = || of(vec![trivy(scan(vec![found("CVE-2021-44228", Some(Severity::Critical), "")]))]);
+    for rule in [
+        json!({"packages": ["log4j"]}),
+        json!({"packages": ["log*"], "fixable": true}),
+        json!({"severity": "Critical", "fixable": true}),
+    ] {
+        assert_eq!(nowhere().reason(json!({"deny": [rule]})), Some(Reason::VulnerabilityDenied));
+    }
+    // Neither does what it leaves out.
+    let mut cut = scan(vec![found("CVE-2021-44228", Some(Severity::Low), "")]);
+    cut.counts.add(&found("CVE-2021-44228", Some(Severity::Critical), ""));
+    let fixable = json!({"deny": [{"severity": "Critical", "fixable": true}]});
+    assert_eq!(of(vec![trivy(cut)]).reason(fixable), Some(Reason::ScanVerdictTruncated));
+
+    let entry = json!({"id": "CVE-2021-44228", "packages": ["log4j"], "until": "2027-01-01T00:00:00Z", "reason": "x"});
+    let excepted = json!({"deny": [{"severity": "High"}], "ignore": [entry]});
+    assert_eq!(nowhere().reason(excepted), Some(Reason::VulnerabilityDenied));
+}
+
 /// A date that lies ahead buys no grace, and neither does none.
 #[rstest]
 #[case(None, None)]
