@@ -52,6 +52,8 @@ impl Report {
     /// 5. A report that names nothing is bound by the caller's word.
     /// 6. The digest of an index does not say which platform was scanned: the report must say it
     ///    ([`Subject::platform`](super::Subject::platform), which a caller that knows may set), unless there is one only.
+    /// 7. A report that was in a statement must fit as any other does, and the statement must be about the wanted
+    ///    digest too, or about the platform that the report is bound to.
     ///
     /// `image` counts only if it is about the wanted digest, or has it among its platforms.
     pub fn bind(&self, wanted: Option<&Digest>, image: Option<&KnownImage>) -> Result<Bound, ReadError> {
@@ -61,10 +63,22 @@ impl Report {
         }
         let wanted = match (wanted.or(image.map(|image| &image.digest)), &subject.digests[..]) {
             (Some(wanted), _) => wanted,
+            (None, _) if subject.attested.len() == 1 => &subject.attested[0],
             (None, []) => return Err(ReadError::Unbound),
             (None, [named]) => named,
             (None, several) => return Err(ReadError::Ambiguous { found: list(several) }),
         };
+        let bound = self.tie(wanted, image)?;
+        let attested = &subject.attested;
+        if !attested.is_empty() && !attested.contains(wanted) && !attested.contains(&bound.digest) {
+            return Err(ReadError::OtherImage { found: list(attested), wanted: wanted.to_string() });
+        }
+        Ok(bound)
+    }
+
+    /// Ties the report itself to `wanted`, whatever the statement says that it was in.
+    fn tie(&self, wanted: &Digest, image: Option<&KnownImage>) -> Result<Bound, ReadError> {
+        let subject = &self.subject;
         let image = image.filter(|image| {
             image.digest == *wanted || image.platforms.iter().any(|(_, digest)| digest == wanted)
         });

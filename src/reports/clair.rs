@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::{
     ReadError, Report, Subject,
     bounds::{Keys, parse},
-    findings::{Findings, fix, incomplete, name_in_title, named},
+    findings::{Findings, cves, fix, incomplete, name_in_title, named},
     loose::Word,
     text,
 };
@@ -140,7 +140,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Report>, ReadError> {
 impl Advisory {
     /// What it says of any package.
     fn vulnerability(&self, (by_cvss, score): (Option<Severity>, Option<u8>)) -> Vulnerability {
-        let cves = text::cves(&self.name).chain(text::cves(&self.links));
+        let cves = cves(&self.name).chain(cves(&self.links));
         Vulnerability {
             severity: text::severity(&self.normalized_severity).or(by_cvss),
             score,

@@ -1,4 +1,4 @@
-use super::{LIMITS, ReadError, Report, Subject, text};
+use super::{LIMITS, ReadError, Report, Subject, purl, text};
 use crate::evidence::Vulnerability;
 
 /// The most other names of all entries together. Formats that write an advisory once and point to it from each
@@ -35,7 +35,7 @@ impl Findings {
             id,
             aliases,
             package: text::package(&found.package),
-            package_type: text::kind(&found.package_type),
+            package_type: purl::kind(&found.package_type),
             installed: text::package(&found.installed),
             fixed: found.fixed.map(|fixed| text::plain(&fixed)),
             ..found
@@ -72,9 +72,15 @@ pub(super) fn said(text: &str) -> Option<String> {
     Some(text::plain(text)).filter(|text| !text.is_empty())
 }
 
+/// The names of CVE in a text of several words. A word in which something cannot be seen names nothing.
+pub(super) fn cves(text: &str) -> impl Iterator<Item = &str> {
+    let seen = |word: &&str| text::package(word) == *word;
+    text.split_ascii_whitespace().filter(seen).flat_map(text::cves)
+}
+
 /// By which name an advisory's title calls it: `RHSA-2022:6457` for `RHSA-2022:6457: python3 security update`.
 pub(super) fn name_in_title(title: &str) -> &str {
-    let word = title.split_whitespace().next().unwrap_or_default();
+    let word = title.split_ascii_whitespace().next().unwrap_or_default();
     match word.trim_end_matches(':') {
         "" => word,
         name => name,

@@ -4,7 +4,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Se
 use serde_json::value::RawValue;
 
 use super::{
-    LIMITS, ReadError, Report, clair,
+    LIMITS, ReadError, Report, attestation, clair,
     cloud::{defender, ecr, grafeas},
     cyclonedx, grype, harbor, quay, sarif, snyk, text, trivy, trivy_operator,
 };
@@ -123,11 +123,7 @@ pub fn read(format: Format, bytes: &[u8]) -> Result<Vec<Report>, ReadError> {
         Format::ArtifactAnalysis => grafeas::read(bytes),
         Format::Defender => defender::read(bytes),
         Format::CycloneDx => cyclonedx::read(bytes),
-        Format::VulnAttestation => Err(ReadError::Foreign {
-            found: format!("a document in the format {format}"),
-            wanted: "report that can be read yet",
-            remedy: "use another format",
-        }),
+        Format::VulnAttestation => attestation::read(bytes),
     }?;
     let rows: usize = reports.iter().map(|report| report.rows).sum();
     if rows > LIMITS.rows {

@@ -92,6 +92,7 @@ pub(super) fn subject(target: &RawValue) -> Result<Subject, ReadError> {
         },
         name: target.user_input.map(|name| text::plain(&name)).filter(|name| !name.is_empty()),
         contradiction,
+        attested: Vec::new(),
     })
 }
 

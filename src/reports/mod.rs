@@ -16,6 +16,7 @@
 //! at least one report; several if the document speaks of several images. A document of another kind is
 //! [`ReadError::Foreign`], one in which not everything was looked at [`ReadError::Incomplete`].
 
+mod attestation;
 mod bind;
 mod bounds;
 mod clair;
@@ -46,6 +47,7 @@ use crate::{
     evidence::{Platform, Vulnerability},
     image::Digest,
 };
+pub use attestation::{CUSTOM, PREDICATE_TYPES, read_statement};
 pub use bind::{Binding, Bound, KnownImage};
 pub use bounds::{LIMITS, Limits, ReadError};
 pub use format::{Format, FormatError, read};
@@ -81,6 +83,9 @@ pub struct Report {
 pub struct Subject {
     /// Digests of manifests or indexes that the report names. Empty: it names none, and must be told.
     pub digests: Vec<Digest>,
+    /// Digests of which the statement speaks that the report was in. Where there are any, the report speaks for these
+    /// only, whatever else it names.
+    pub attested: Vec<Digest>,
     /// The digest of the image's configuration, which a manifest names.
     pub config: Option<Digest>,
     /// Which platform was scanned.

@@ -71,9 +71,9 @@ impl Purl {
     /// Name and version must be the same; without a version all are meant. The kind must be the same too: where the
     /// report does not say it, only a version tells the package from another with its name.
     pub(super) fn is_package_of(&self, found: &Vulnerability) -> bool {
-        let kind = match found.package_type.as_str() {
+        let kind = match kind(&found.package_type).as_str() {
             "" => !self.version.is_empty(),
-            kind => purl_kind(kind) == self.kind,
+            kind => kind == self.kind,
         };
         let epoch = self.qualifier("epoch").map(|epoch| format!("{epoch}:{}", self.version));
         let version = self.version.is_empty()
@@ -83,21 +83,25 @@ impl Purl {
     }
 }
 
-/// The type of package URLs that a scanner's word for a kind of package stands for.
+/// The type of package URLs that a scanner's word for a kind of package stands for, in lowercase; empty for words that
+/// stand for several.
 ///
-/// Source: package-url specification, "PURL types"; Trivy, `pkg/purl`.
-fn purl_kind(word: &str) -> &str {
-    match word {
+/// Source: package-url specification, "PURL types"; Trivy, `pkg/purl`; Amazon Inspector API, "VulnerablePackage".
+pub(super) fn kind(word: &str) -> String {
+    let word = text::kind(word).to_lowercase();
+    let kind = match word.as_str() {
+        "os" | "linux" => "",
         "alpine" | "wolfi" | "chainguard" => "apk",
         "debian" | "ubuntu" => "deb",
         "redhat" | "centos" | "rocky" | "alma" | "amazon" | "oracle" | "fedora" | "photon" | "suse" => "rpm",
-        "gomod" | "gobinary" | "go-module" => "golang",
+        "gomod" | "gobinary" | "go-module" | "go" => "golang",
         "jar" | "pom" | "java-archive" | "gradle" => "maven",
-        "node-pkg" | "yarn" | "pnpm" => "npm",
-        "python" | "python-pkg" | "pip" | "pipenv" | "poetry" => "pypi",
+        "node-pkg" | "nodepkg" | "yarn" | "pnpm" => "npm",
+        "python" | "python-pkg" | "pythonpkg" | "pip" | "pipenv" | "poetry" => "pypi",
         "gemspec" | "bundler" => "gem",
         other => other,
-    }
+    };
+    kind.to_owned()
 }
 
 /// A text without percent signs; none where they do not stand for UTF-8.

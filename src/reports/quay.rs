@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{
     ReadError, Report, Subject,
     bounds::{Keys, parse},
-    findings::{Findings, fix, incomplete, name_in_title},
+    findings::{Findings, cves, fix, incomplete, name_in_title},
     loose::Word,
     text,
 };
@@ -110,7 +110,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Report>, ReadError> {
         };
         let (name, version) = (text::package(&feature.name), text::package(&feature.version));
         for row in rows {
-            let cves = text::cves(&row.name).chain(text::cves(row.link.as_deref().unwrap_or_default()));
+            let cves = cves(&row.name).chain(cves(row.link.as_deref().unwrap_or_default()));
             let cvss = row.metadata.and_then(|metadata| metadata.nvd).and_then(|nvd| nvd.cvss);
             let found = Vulnerability {
                 id: name_in_title(&row.name).to_owned(),

@@ -186,7 +186,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Report>, ReadError> {
                 )
             }),
             name: document.artifact_name.map(|name| text::plain(&name)).filter(|name| !name.is_empty()),
-            contradiction: None,
+            ..Subject::default()
         },
         scanner: "trivy".to_owned(),
         scanned_at: document.created_at.and_then(|at| at.timestamp()),

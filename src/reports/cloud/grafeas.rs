@@ -138,7 +138,7 @@ pub(in crate::reports) fn read(bytes: &[u8]) -> Result<Vec<Report>, ReadError> {
     for (at, one) in occurrences.into_iter().enumerate() {
         let place = format!("occurrences[{at}]");
         match one.kind.as_deref() {
-            Some("VULNERABILITY") if one.vulnerability.is_none() => {
+            None | Some("VULNERABILITY") if one.vulnerability.is_none() && one.discovery.is_none() => {
                 return Err(ReadError::malformed(place, "it has no vulnerability"));
             }
             _ if one.vulnerability.is_none() && one.discovery.is_none() => continue,

@@ -27,7 +27,6 @@ pub(super) struct Finding {
     severity: Option<String>,
     fix_available: Option<String>,
     package_vulnerability_details: Option<Details>,
-    #[serde(default)]
     resources: Vec<Resource>,
     #[serde(default)]
     score: Word,
@@ -91,7 +90,8 @@ impl Finding {
         self.resources.iter().filter_map(|resource| {
             let details = resource.details.as_ref();
             let image = details.and_then(|details| details.aws_ecr_container_image.as_ref());
-            let is_image = image.is_some() || resource.kind.as_deref() == Some("AWS_ECR_CONTAINER_IMAGE");
+            let is_image = image.is_some()
+                || resource.kind.as_deref().is_none_or(|kind| kind == "AWS_ECR_CONTAINER_IMAGE");
             let digest = image.and_then(|image| image.image_hash.as_deref()).unwrap_or_default();
             is_image.then_some(digest)
         })

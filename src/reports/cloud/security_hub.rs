@@ -26,7 +26,6 @@ pub(super) struct Finding {
     severity: Option<Severity>,
     #[serde(default)]
     types: Few<String>,
-    #[serde(default)]
     resources: Vec<Resource>,
     vulnerabilities: Option<Vec<Row>>,
 }
@@ -113,7 +112,8 @@ pub(super) fn reports(findings: Vec<Finding>) -> Result<Vec<Report>, ReadError> 
         let of_images = finding.resources.iter().filter_map(|resource| {
             let details = resource.details.as_ref();
             let image = details.and_then(|details| details.aws_ecr_container_image.as_ref());
-            let is_image = image.is_some() || resource.kind.as_deref() == Some("AwsEcrContainerImage");
+            let is_image =
+                image.is_some() || resource.kind.as_deref().is_none_or(|kind| kind == "AwsEcrContainerImage");
             // an image without a digest is refused where the digest is read
             is_image.then(|| image.and_then(|image| image.image_digest.as_deref()).unwrap_or_default())
         });
