@@ -77,8 +77,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for FewVisitor<T> {
 }
 
 /// A text, a number, or a truth value; null is the empty text.
-#[derive(Debug, serde::Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Default)]
 pub(super) enum Word {
     /// A text.
     Text(String),
@@ -87,12 +86,50 @@ pub(super) enum Word {
     /// A truth value.
     Truth(bool),
     /// Null.
-    Null(()),
+    #[default]
+    Null,
 }
 
-impl Default for Word {
-    fn default() -> Self {
-        Self::Null(())
+impl<'de> Deserialize<'de> for Word {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WordVisitor)
+    }
+}
+
+/// By hand, since a derived `untagged` would first take in whatever else stands there.
+struct WordVisitor;
+
+impl Visitor<'_> for WordVisitor {
+    type Value = Word;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text or a number")
+    }
+
+    fn visit_bool<E>(self, truth: bool) -> Result<Word, E> {
+        Ok(Word::Truth(truth))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Word, E> {
+        Ok(Word::Number(number))
+    }
+
+    // no version and no moment has more than the 53 bits that are kept
+    fn visit_i64<E>(self, number: i64) -> Result<Word, E> {
+        Ok(Word::Number(number as f64))
+    }
+
+    // no version and no moment has more than the 53 bits that are kept
+    fn visit_u64<E>(self, number: u64) -> Result<Word, E> {
+        Ok(Word::Number(number as f64))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Word, E> {
+        Ok(Word::Text(text.to_owned()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Word, E> {
+        Ok(Word::Null)
     }
 }
 
@@ -103,7 +140,7 @@ impl Word {
             Self::Text(text) => text::plain(text),
             Self::Number(number) => number.to_string(),
             Self::Truth(truth) => truth.to_string(),
-            Self::Null(()) => String::new(),
+            Self::Null => String::new(),
         }
     }
 
@@ -112,7 +149,7 @@ impl Word {
         match self {
             Self::Text(text) => text.trim().parse().ok(),
             Self::Number(number) => Some(*number),
-            Self::Truth(_) | Self::Null(()) => None,
+            Self::Truth(_) | Self::Null => None,
         }
     }
 
@@ -121,7 +158,7 @@ impl Word {
         match self {
             Self::Text(text) => text::timestamp(text),
             Self::Number(seconds) => text::unix(*seconds),
-            Self::Truth(_) | Self::Null(()) => None,
+            Self::Truth(_) | Self::Null => None,
         }
     }
 }

@@ -11,8 +11,8 @@
 //! # How a reader is made
 //!
 //! One file for each format, with `pub(super) fn read(bytes: &[u8]) -> Result<Vec<Report>, ReadError>`. It takes
-//! the document through [`bounds::parse`] and names there the lists that it keeps, gives every text to
-//! [`text`], sets `rows` to the number of entries as written, and leaves merging to [`read`]. It answers with
+//! the document through `bounds::parse` and names there the lists that it keeps, gives every text to
+//! `text`, sets `rows` to the number of entries as written, and leaves merging to [`read`]. It answers with
 //! at least one report; several if the document speaks of several images. A document of another kind is
 //! [`ReadError::Foreign`], one in which not everything was looked at [`ReadError::Incomplete`].
 
@@ -36,6 +36,7 @@ mod snyk;
 mod text;
 mod trivy;
 mod trivy_operator;
+mod vex;
 mod walk;
 
 #[cfg(test)]
@@ -52,6 +53,7 @@ pub use bind::{Binding, Bound, KnownImage};
 pub use bounds::{LIMITS, Limits, ReadError};
 pub use format::{Format, FormatError, read};
 pub(crate) use settle::worst_first;
+pub use vex::{VexDocument, read_vex};
 
 /// What a scanner said of one image.
 #[derive(Clone, Debug, Default, PartialEq)]

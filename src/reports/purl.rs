@@ -71,6 +71,10 @@ impl Purl {
     /// Name and version must be the same; without a version all are meant. The kind must be the same too: where the
     /// report does not say it, only a version tells the package from another with its name.
     pub(super) fn is_package_of(&self, found: &Vulnerability) -> bool {
+        // by far the most packages are others
+        if !found.package.ends_with(&self.name) {
+            return false;
+        }
         let kind = match kind(&found.package_type).as_str() {
             "" => !self.version.is_empty(),
             kind => kind == self.kind,

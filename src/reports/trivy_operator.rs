@@ -28,8 +28,12 @@ pub(super) const ALL: &str = "vulnerabilityreports.aquasecurity.github.io";
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Document {
-    #[serde(flatten)]
-    object: Object,
+    // the fields of Object, not flattened: that would take in everything unknown
+    #[serde(default)]
+    api_version: String,
+    #[serde(default)]
+    kind: String,
+    report: Option<Content>,
     items: Option<Vec<Object>>,
     #[serde(rename = "vulnerabilityreports.aquasecurity.github.io")]
     all: Option<Vec<Object>>,
@@ -114,17 +118,23 @@ struct Row {
 
 /// Reads one report, a `List` of them, or an object that has all kinds of the operator's reports in lists by name.
 pub(super) fn read(bytes: &[u8]) -> Result<Vec<Report>, ReadError> {
-    let document: Document = parse(bytes, &KEYS)?;
-    let (place, objects) = match (document.items, document.all) {
-        (Some(items), _) if document.object.kind.ends_with("List") => ("items", items),
-        (None, Some(all)) if document.object.kind.is_empty() => (ALL, all),
-        _ => return Ok(vec![report(document.object, "", "VulnerabilityReport")?]),
+    let Document { api_version, kind, report: content, items, all } = parse(bytes, &KEYS)?;
+    let (place, objects) = match (items, all) {
+        (Some(items), _) if kind.ends_with("List") => ("items", items),
+        (None, Some(all)) if kind.is_empty() => (ALL, all),
+        _ => {
+            return Ok(vec![report(
+                Object { api_version, kind, report: content },
+                "",
+                "VulnerabilityReport",
+            )?]);
+        }
     };
     if objects.is_empty() {
         return Err(foreign(format!("an empty list under {place}")));
     }
     // the API server leaves kind and version out of the items of a list of one kind
-    let listed = if document.object.kind == "VulnerabilityReportList" { "" } else { "VulnerabilityReport" };
+    let listed = if kind == "VulnerabilityReportList" { "" } else { "VulnerabilityReport" };
     let read = |(at, object)| report(object, &format!("{place}[{at}]."), listed);
     objects.into_iter().enumerate().map(read).collect()
 }
@@ -132,7 +142,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Report>, ReadError> {
 fn report(object: Object, place: &str, kind: &str) -> Result<Report, ReadError> {
     let ours =
         object.kind == "VulnerabilityReport" && object.api_version.starts_with("aquasecurity.github.io/");
-    if !ours && !(kind.is_empty() && object.kind.is_empty()) {
+    let unsaid = kind.is_empty() && object.kind.is_empty();
+    if !ours && !unsaid {
         let (kind, version) = (text::plain(&object.kind), text::plain(&object.api_version));
         return Err(foreign(format!("an object of the kind {kind:?} of {version:?}")));
     }

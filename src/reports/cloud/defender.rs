@@ -127,7 +127,8 @@ pub(in crate::reports) fn read(bytes: &[u8]) -> Result<Vec<Report>, ReadError> {
         let Some(details) = properties.additional_data else {
             return Err(ReadError::malformed(place("additionalData"), "it is missing"));
         };
-        if !details.is_about_image() {
+        let kind = place("additionalData.assessedResourceType");
+        if !details.is_about_image().ok_or_else(|| ReadError::malformed(kind, "it is missing"))? {
             others += 1;
             continue;
         }
@@ -164,12 +165,14 @@ pub(in crate::reports) fn read(bytes: &[u8]) -> Result<Vec<Report>, ReadError> {
 }
 
 impl Details {
-    fn is_about_image(&self) -> bool {
-        let kind = self.assessed_resource_type.as_deref();
-        let named = ["AzureContainerRegistryVulnerability", "ContainerRegistryVulnerability"];
-        self.artifact_details.is_some()
-            || self.image_digest.is_some()
-            || kind.is_some_and(|kind| named.contains(&kind))
+    /// Whether it is about an image; none where that is not said.
+    fn is_about_image(&self) -> Option<bool> {
+        let kinds = ["AzureContainerRegistryVulnerability", "ContainerRegistryVulnerability"];
+        let named = self.artifact_details.is_some() || self.image_digest.is_some();
+        match self.assessed_resource_type.as_deref() {
+            None => named.then_some(true),
+            Some(kind) => Some(named || kinds.contains(&kind)),
+        }
     }
 
     fn vulnerability(self, id: String, severity: Option<&str>) -> Vulnerability {

@@ -4,7 +4,7 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 use tidewaiter::{
-    evidence::Severity,
+    evidence::{Severity, Vulnerability},
     reports::{Format, LIMITS, ReadError, Report, read},
 };
 
@@ -13,7 +13,7 @@ use super::samples::{DIGEST, SAMPLES};
 /// How many findings of a severity above Medium, or of none, a sample has: one, with a fix.
 fn finds_the_worst(reports: &[Report]) -> bool {
     let found = reports.iter().flat_map(|report| &report.vulnerabilities);
-    found.filter(|one| one.severity != Some(Severity::Low)).any(|one| one.is_fixable())
+    found.filter(|one| one.severity != Some(Severity::Low)).any(Vulnerability::is_fixable)
 }
 
 #[test]
@@ -226,8 +226,8 @@ fn a_document_of_more_bytes_than_are_read_is_refused_by_its_size() {
 }
 
 #[test]
-fn one_string_of_many_megabytes_is_cut_and_stays_another_than_its_beginning() {
-    let long = "a".repeat(8 << 20);
+fn one_string_of_a_megabyte_is_cut_and_stays_another_than_its_beginning() {
+    let long = "a".repeat(1 << 20);
     for (format, sample) in SAMPLES {
         let reports = read(*format, sample.replace("libacme", &long).as_bytes()).unwrap();
         let package = &reports[0].vulnerabilities[0].package;

@@ -1,5 +1,6 @@
-//! Reports of vulnerability scanners: real ones, which are not part of the project, and damaged ones of our own.
+//! Reports of vulnerability scanners: real ones, which are not part of the project, damaged ones of our own, and what is made of them.
 
 mod damaged;
+mod meaning;
 mod real;
 mod samples;
