@@ -7,23 +7,8 @@ use crate::{
     evidence::{AuthorityEvidence, Claim, Platform, Scan, ScanVerdict},
     image::Digest,
     policy::ATTESTATION_SOURCE,
-    reports::{ReadError, Report},
+    reports::{PREDICATE_TYPES, ReadError, Report, read_statement},
 };
-
-/// The types of statement that hold a scan's result.
-const PREDICATE_TYPES: [&str; 3] = [
-    "https://cosign.sigstore.dev/attestation/vuln/v1",
-    "https://in-toto.io/attestation/vulns/v0.1",
-    "https://in-toto.io/attestation/vulns/v0.2",
-];
-
-/// No reader is there yet: what nobody can read fails.
-fn read_statement(_: &Value) -> Result<Report, ReadError> {
-    Err(ReadError::Malformed {
-        place: "the statement".to_owned(),
-        problem: "this version cannot read vulnerability attestations".to_owned(),
-    })
-}
 
 /// What those have said of an image's scans whose vulnerability attestations count. How old it is, and which exceptions
 /// hold, is judged anew at every review.

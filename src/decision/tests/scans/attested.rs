@@ -5,6 +5,7 @@ use rstest::rstest;
 use super::{super::super::scans::judge_scans, *};
 use crate::{
     decision::tests::beside::*,
+    evidence::{Claim, Verified},
     policy::{Requirement, VulnerabilityRequirement},
 };
 
@@ -160,4 +161,88 @@ fn a_judgement_without_an_attestation_does_not_hold() {
     let lost = Scene { beside: Err(RegistryError::TimedOut), ..Scene::default() };
     let judgement = lost.judged(&policy, &image, &digest('a'));
     assert!(!judgement.holds() && !judgement.is_conclusive());
+}
+
+/// Trivy's report of a scan at a time, of an image, that has found these.
+fn trivys(at: &str, image: char, found: Value) -> Value {
+    json!({
+        "SchemaVersion": 2, "CreatedAt": at, "ArtifactName": "a.example/x:1", "ArtifactType": "container_image",
+        "Metadata": {
+            "OS": {"Family": "alpine", "Name": "3.22.0"},
+            "RepoDigests": [format!("a.example/x@{}", digest(image))],
+        },
+        "Results": [{
+            "Target": "a.example/x:1 (alpine 3.22.0)", "Class": "os-pkgs", "Type": "alpine", "Vulnerabilities": found,
+        }],
+    })
+}
+
+fn log4shell() -> Value {
+    json!([{
+        "VulnerabilityID": "CVE-2021-44228", "PkgName": "log4j-core", "InstalledVersion": "2.14.1",
+        "FixedVersion": "2.15.0", "Severity": "CRITICAL", "PublishedDate": "2021-12-10T10:15:00Z",
+    }])
+}
+
+/// A statement about the image of these tests, signed by [`KEY`].
+fn attests(predicate_type: &str, result: Value) -> Verified {
+    let hex = digest('a').as_str().trim_start_matches("sha256:").to_owned();
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": "a.example/x", "digest": {"sha256": hex}}],
+        "predicateType": predicate_type,
+        "predicate": {
+            "scanner": {"uri": "pkg:github/aquasecurity/trivy", "result": result},
+            "metadata": {"scanFinishedOn": YESTERDAY},
+        },
+    });
+    let claim = Claim::Attestation { predicate_type: predicate_type.to_owned(), statement };
+    Verified { signer: by_key(KEY), claim, logged: false, times: Vec::new() }
+}
+
+const IN_TOTO: &str = "https://in-toto.io/attestation/vulns/v0.2";
+
+/// Statements as they are, from what was signed to the answer. No cluster knows anything of the image.
+#[rstest]
+#[case::clean(vec![attests(COSIGN_VULN, trivys(YESTERDAY, 'a', json!([])))], None)]
+#[case::violating(vec![attests(COSIGN_VULN, trivys(YESTERDAY, 'a', log4shell()))], Some(Reason::VulnerabilityDenied))]
+#[case::stale(vec![attests(COSIGN_VULN, trivys(OLD, 'a', json!([])))], Some(Reason::ScanVerdictStale))]
+#[case::ahead(vec![attests(COSIGN_VULN, trivys("2027-01-01T00:00:00Z", 'a', json!([])))], Some(Reason::ScanVerdictUnreadable))]
+#[case::another_image(vec![attests(COSIGN_VULN, trivys(YESTERDAY, 'b', json!([])))], Some(Reason::ScanVerdictUnreadable))]
+#[case::no_result(vec![attests(COSIGN_VULN, json!(null))], Some(Reason::ScanVerdictUnreadable))]
+#[case::another_document(vec![attests(COSIGN_VULN, json!({"tests": "passed"}))], Some(Reason::ScanVerdictUnreadable))]
+#[case::a_newer_one_stands(
+    vec![
+        attests(COSIGN_VULN, trivys(OLD, 'a', log4shell())),
+        attests(COSIGN_VULN, trivys(YESTERDAY, 'a', json!([]))),
+    ],
+    None
+)]
+#[case::an_older_one_does_not(
+    vec![
+        attests(COSIGN_VULN, trivys(YESTERDAY, 'a', log4shell())),
+        attests(COSIGN_VULN, trivys("2026-05-30T12:00:00Z", 'a', json!([]))),
+    ],
+    Some(Reason::VulnerabilityDenied)
+)]
+#[case::a_clean_one_does_not_outweigh_damage(
+    vec![attests(COSIGN_VULN, json!(null)), attests(COSIGN_VULN, trivys(YESTERDAY, 'a', json!([])))],
+    Some(Reason::ScanVerdictUnreadable)
+)]
+#[case::nothing_listed(vec![attests(IN_TOTO, json!([]))], None)]
+#[case::listed(vec![attests(IN_TOTO, json!([{"id": "CVE-2021-44228"}]))], Some(Reason::VulnerabilityDenied))]
+#[case::another_type(vec![attests(SLSA, trivys(YESTERDAY, 'a', json!([])))], Some(Reason::ScanVerdictMissing))]
+#[case::nothing(vec![], Some(Reason::ScanVerdictMissing))]
+fn what_was_signed_is_read_and_judged(#[case] statements: Vec<Verified>, #[case] reason: Option<Reason>) {
+    for turn in 0..statements.len().max(1) {
+        let mut statements = statements.clone();
+        if !statements.is_empty() {
+            statements.rotate_left(turn);
+        }
+        let scene = Scene { beside: Ok(statements), ..of(vec![]) };
+        let decision = scene.decide(&[listening("ci")], "a.example/x:1");
+        let result = decision.results.iter().find(|result| result.check == Check::Vulnerabilities).unwrap();
+        let finding = result.verdict.finding();
+        assert_eq!(finding.map(|finding| finding.reason), reason, "{finding:?}");
+    }
 }
