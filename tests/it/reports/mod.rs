@@ -3,4 +3,4 @@
 mod damaged;
 mod meaning;
 mod real;
-mod samples;
+pub mod samples;

@@ -2,9 +2,11 @@
 //!
 //! The programs are built by `make test-scanners`.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use rstest::rstest;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tidewaiter::{
     evidence::{Claim, Platform, Severity, Vulnerability},
     image::Digest,
@@ -17,7 +19,7 @@ use crate::support::{
     client::RegistryClient,
     cosign::{Cosign, Version},
     image::{Image, push_index},
-    layout,
+    layout, process,
     registry::Registry,
     scanners::Scanners,
 };
@@ -195,8 +197,16 @@ async fn what_a_scanner_writes_is_read_whole_and_bound_to_the_image(#[case] writ
     let report = read(&written.about(scene.scanners, &image.name).await);
 
     assert_eq!(found(&report), planted("1.2.3-1", written), "{report:#?}");
-    assert_eq!((report.scanner.as_str(), report.scanner_version.as_deref()), written.scanner(), "{report:#?}");
-    assert_eq!(report.scanned_at.is_some_and(|at| at.as_second() >= started), written.says_time(), "{report:#?}");
+    assert_eq!(
+        (report.scanner.as_str(), report.scanner_version.as_deref()),
+        written.scanner(),
+        "{report:#?}"
+    );
+    assert_eq!(
+        report.scanned_at.is_some_and(|at| at.as_second() >= started),
+        written.says_time(),
+        "{report:#?}"
+    );
     let database_at = matches!(written, Grype("json")).then_some(scene.scanners.updated_at);
     assert_eq!((report.database_at, &report.end_of_life), (database_at, &None), "{report:#?}");
 
@@ -334,4 +344,24 @@ async fn what_is_attested_of_a_scan_says_what_the_scan_says(
     let report = read(statement.to_string().as_bytes());
     assert_eq!(found(&report), planted("1.2.3-1", Trivy("cosign-vuln")));
     assert_eq!(report.bind(Some(&image.digest), Some(&image.known())).unwrap().by, Binding::Named);
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_a_scanner_writes_can_be_imported(#[values(Trivy("json"), Grype("json"))] written: Written) {
+    let Some(scene) = Scene::new().await else { return };
+    let image = scene.push(&vulnerable("1.2.3-1")).await;
+    let document = String::from_utf8(written.about(scene.scanners, &image.name).await).unwrap();
+    let mut command = process::tidewaiter();
+    command.args(["verdict", "import", "--output", "json", "-"]);
+    let said = process::run(command, &document, Duration::from_secs(60)).await.unwrap();
+    assert!(said.success, "{said:?}");
+    let object: Value = serde_json::from_str(&said.stdout).unwrap();
+    let spec = &object["spec"];
+    let (scanner, _) = written.scanner();
+    assert_eq!((&spec["digest"], &spec["source"]), (&json!(image.digest.as_str()), &json!(scanner)));
+    let count = |severity: &str| spec["counts"][severity].clone();
+    let counts = ["critical", "high", "medium", "low", "unknown"].map(count);
+    let [fixable, not] = [1, 0].map(|fixable| json!({"found": 1, "fixable": fixable}));
+    assert_eq!(counts, [fixable.clone(), fixable.clone(), fixable, not.clone(), not]);
 }

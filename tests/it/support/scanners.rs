@@ -114,7 +114,8 @@ impl Scanners {
 
     /// A Trivy server that knows what the others know.
     pub async fn trivy_server(&self) -> TrivyServer {
-        let (cache, address) = (self.fresh_trivy_cache(), format!("127.0.0.1:{}", process::free_port().unwrap()));
+        let (cache, address) =
+            (self.fresh_trivy_cache(), format!("127.0.0.1:{}", process::free_port().unwrap()));
         let mut command = self.command(&self.trivy);
         command.args(["server", "--skip-db-update", "--listen", &address, "--cache-dir"]).arg(cache.path());
         let server = Guarded::start(&command, process::directory("trivy").unwrap()).unwrap();
