@@ -31,7 +31,7 @@ use tidewaiter::{
         credentials::Credential,
         ports::{
             Attachments, CacheAnswer, CacheName, CacheObserver, Clock, Labels, LookupError, Namespaces,
-            Policies, Resolver,
+            NoVerdicts, NobodyLooks, Policies, Resolver,
         },
     },
     signature::{Examination, Trust, Trusted},
@@ -201,6 +201,8 @@ fn admission(still: &Arc<Still>, runtime: &Handle) -> Arc<Admission> {
         resolver: still.clone(),
         attachments: still.clone(),
         examiner: Arc::new(Examination::new(still.clone())),
+        verdicts: Arc::new(NoVerdicts),
+        platforms: Arc::new(NobodyLooks),
         clock: still.clone(),
         observer: still.clone(),
     };

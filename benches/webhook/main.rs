@@ -29,8 +29,8 @@ use tidewaiter::{
         Ports, ReviewSettings, Reviewer,
         credentials::Credential,
         ports::{
-            CacheAnswer, CacheName, CacheObserver, Clock, Labels, LookupError, Namespaces, NobodyLooks,
-            Policies, Resolver,
+            CacheAnswer, CacheName, CacheObserver, Clock, Labels, LookupError, Namespaces, NoVerdicts,
+            NobodyLooks, Policies, Resolver,
         },
     },
     trust::RootCheck,
@@ -260,6 +260,8 @@ fn reviewer(still: &Arc<Still>) -> Reviewer {
         resolver: still.clone(),
         attachments: Arc::new(NobodyLooks),
         examiner: Arc::new(NobodyLooks),
+        verdicts: Arc::new(NoVerdicts),
+        platforms: Arc::new(NobodyLooks),
         clock: still.clone(),
         observer: still.clone(),
     };

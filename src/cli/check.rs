@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     ports::{HeldPolicies, StatedNamespaces, SystemClock, Unobserved},
+    scans::hold_scans,
     settings::{Origin, Settings, Surroundings},
 };
 use crate::{
@@ -27,6 +28,7 @@ use crate::{
         ports::Labels,
     },
     trust::RootCheck,
+    verdicts::VerdictIndex,
     workload::{self, Patch, Pin, Workload, WorkloadKind},
 };
 
@@ -51,6 +53,10 @@ pub struct Args {
     /// they name. May be given several times.
     #[arg(long, value_name = "PATH")]
     policies: Vec<PathBuf>,
+    /// What scanners have said: a file or a directory of ImageScanVerdicts, as `tidewaiter verdict import` writes them,
+    /// and of VulnerabilitySources. They may stand among the policies too. May be given several times.
+    #[arg(long, value_name = "PATH")]
+    verdicts: Vec<PathBuf>,
     /// The settings file that the webhook runs with.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -127,7 +133,7 @@ struct Targets {
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let settings = Settings::read(args.config.as_deref())?;
-    let Read { policies: set, filed } = read_policies(&args.policies)?;
+    let Read { policies: set, filed, verdicts } = read_policies(&args.policies, &args.verdicts)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let trust = settings.trust(Origin::Files, Arc::new(Unobserved))?;
     trust.filed(&set, filed.roots.into_iter().map(|filed| filed.root).collect(), filed.objects);
@@ -149,6 +155,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         pull_secrets: Arc::new(NoPullSecrets),
         clock: Arc::new(SystemClock),
         trust,
+        verdicts,
     };
     let reviewer = settings.reviewer(surroundings, Arc::new(Unobserved), runtime.handle())?;
 
@@ -179,15 +186,17 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 struct Read {
     policies: PolicySet,
     filed: Filed,
+    verdicts: Arc<VerdictIndex>,
 }
 
-/// The policies of `paths`. One that does not compile is an error here: this is where its author looks.
-fn read_policies(paths: &[PathBuf]) -> anyhow::Result<Read> {
+/// The policies of `paths`, and what scanners have said there and in `scans`. A policy that does not compile and a verdict
+/// that cannot be read are errors here: this is where their author looks.
+fn read_policies(paths: &[PathBuf], scans: &[PathBuf]) -> anyhow::Result<Read> {
     let mut stderr = io::stderr().lock();
     if paths.is_empty() {
         writeln!(stderr, "warning: no --policies: no policy is about any image")?;
     }
-    let filed = files::read_policies(paths)?;
+    let mut filed = files::read_policies_and_scans(paths, scans)?;
     let mut broken = Vec::new();
     for FiledRoot { place, root } in &filed.roots {
         if let DocumentReview::Refused(error) = review_trust_root(root, &RootCheck) {
@@ -203,9 +212,13 @@ fn read_policies(paths: &[PathBuf]) -> anyhow::Result<Read> {
             broken.push(format!("{}: {id}: {error}", filed.place));
         }
     }
+    let verdicts = VerdictIndex::fixed(Arc::new(Unobserved));
+    for trouble in hold_scans(&verdicts, &mut filed) {
+        broken.push(trouble);
+    }
     anyhow::ensure!(broken.is_empty(), "{}", broken.join("\nerror: "));
     let policies = PolicySet::new(filed.policies.iter().map(|filed| filed.policy.clone()));
-    Ok(Read { policies, filed })
+    Ok(Read { policies, filed, verdicts })
 }
 
 impl Targets {

@@ -10,6 +10,7 @@ mod demo;
 mod inspect;
 mod ports;
 mod report;
+mod scans;
 mod serve;
 mod settings;
 mod verdict;

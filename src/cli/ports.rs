@@ -10,7 +10,7 @@ use crate::{
     policy::PolicySet,
     review::ports::{
         CacheAnswer, CacheName, CacheObserver, Clock, Labels, LookupError, Namespaces, Policies,
-        RegistryExchange, RegistryObserver,
+        RegistryExchange, RegistryObserver, ScanObserver, ScanRequest,
     },
     trust::{Published, RefreshOutcome, TrustObserver},
 };
@@ -100,6 +100,12 @@ impl CacheObserver for Unobserved {
 
 impl RegistryObserver for Unobserved {
     fn registry_request(&self, _: &RegistryExchange<'_>) {}
+}
+
+impl ScanObserver for Unobserved {
+    fn verdicts(&self, _: usize, _: usize) {}
+
+    fn scan_request(&self, _: ScanRequest) {}
 }
 
 impl TrustObserver for Unobserved {

@@ -9,7 +9,10 @@ use crate::{
     policy::PolicySet,
     review::{
         Stage,
-        ports::{CacheAnswer, CacheName, CacheObserver, RegistryExchange, RegistryObserver},
+        ports::{
+            CacheAnswer, CacheName, CacheObserver, RegistryExchange, RegistryObserver, ScanObserver,
+            ScanRequest,
+        },
     },
     telemetry::{DecisionLog, DecisionRecord, ImageRecord, Metrics, ResultRecord, ReviewSample, TrustSample},
     trust::{Published, RefreshOutcome, TrustObserver},
@@ -134,6 +137,16 @@ impl RegistryObserver for Telemetry {
     fn registry_request(&self, exchange: &RegistryExchange<'_>) {
         let RegistryExchange { host, class, outcome, duration } = *exchange;
         self.metrics.registry_request(host, class, outcome, duration);
+    }
+}
+
+impl ScanObserver for Telemetry {
+    fn verdicts(&self, ready: usize, failing: usize) {
+        self.metrics.set_scan_verdicts(ready, failing);
+    }
+
+    fn scan_request(&self, became: ScanRequest) {
+        self.metrics.scan_request(became.as_str());
     }
 }
 

@@ -1,5 +1,5 @@
 use std::{
-    io,
+    env, io,
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
@@ -21,21 +21,23 @@ use tokio::{
 use super::{
     ports::{SystemClock, UnknownNamespaces},
     report::Telemetry,
-    settings::{ImagePullSecrets, Origin, Settings, Surroundings},
+    scans::hold_scans,
+    settings::{ImagePullSecrets, Origin, Settings, Surroundings, own_namespace},
 };
 use crate::{
     cluster::{
         self, ClusterNamespaces, ClusterPullSecrets, NoPullSecrets, PoliciesObserver, PublishedPolicies,
-        WatchState, WatchedPolicies, WatchedTrust,
+        ScanEvents, WatchState, WatchedPolicies, WatchedTrust, WatchedVerdicts,
     },
     files::{Filed, FiledPolicy, FiledRoot, PolicyDirectory, Reload},
     policy::PolicySet,
     review::{
         Reviewer,
-        ports::{Namespaces, Policies, PullSecrets},
+        ports::{Namespaces, Policies, PullSecrets, Verdicts},
     },
     telemetry::{DecisionLog, LogFormat, Metrics, start_logging},
     trust::{RootCheck, TrustStore},
+    verdicts::VerdictIndex,
     webhook::{
         Admission,
         health::{self, Readiness},
@@ -49,6 +51,8 @@ use crate::{
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(1);
 /// Probes and Prometheus keep no more than one thread busy.
 const HEALTH_WORKERS: usize = 1;
+/// The longest name of a process that the API server takes (events.k8s.io/v1, `reportingInstance`).
+const INSTANCE_BYTES: usize = 128;
 
 /// Run the webhook.
 ///
@@ -74,7 +78,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     tls_key: PathBuf,
     /// Policies from a file or directory instead of the cluster, with the ImageTrustRoots, Secrets and
-    /// ConfigMaps that they name. Read again when something changes. May be given several times.
+    /// ConfigMaps that they name, and the ImageScanVerdicts and VulnerabilitySources that count. Read again when something changes. May be given several times.
     #[arg(long, value_name = "PATH")]
     policies: Vec<PathBuf>,
     /// The settings file: digest pinning, registries, credentials.
@@ -87,6 +91,10 @@ pub struct Args {
     /// that selects by them refuses what it could match, and no Secret is read.
     #[arg(long, requires = "policies")]
     without_cluster: bool,
+    /// The namespace in which Events ask for scans, where the controller looks for them; that of the Pod if absent.
+    /// Without either no scans are asked for.
+    #[arg(long, value_name = "NS", conflicts_with = "without_cluster")]
+    namespace: Option<String>,
     /// Seconds to go on serving after SIGTERM, until nobody sends requests any more.
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     shutdown_delay: u64,
@@ -172,10 +180,11 @@ impl Webhook {
     }
 }
 
-/// Policies, namespaces, pull secrets and trust, and the tasks without which they go stale.
+/// Policies, scan verdicts, namespaces, pull secrets and trust, and the tasks without which they go stale.
 struct Sources {
     policies: Arc<dyn Policies>,
     trust: Arc<TrustStore>,
+    verdicts: Arc<dyn Verdicts>,
     namespaces: Arc<dyn Namespaces>,
     pull_secrets: Arc<dyn PullSecrets>,
     tasks: Vec<BoxFuture<'static, ()>>,
@@ -206,9 +215,9 @@ async fn serve(args: Args, settings: Settings, telemetry: Arc<Telemetry>) -> any
     let mut sources = sources(&args, &settings, &telemetry, &readiness).await?;
     sources.tasks.push(watch_certificate(certificate.clone(), telemetry.metrics().clone()));
 
-    let Sources { policies, trust, namespaces, pull_secrets, tasks } = sources;
-    let surroundings =
-        Surroundings { policies, namespaces, pull_secrets, clock: Arc::new(SystemClock), trust };
+    let Sources { policies, trust, verdicts, namespaces, pull_secrets, tasks } = sources;
+    let clock = Arc::new(SystemClock);
+    let surroundings = Surroundings { policies, namespaces, pull_secrets, clock, trust, verdicts };
     let reviewer = settings.reviewer(surroundings, telemetry.clone(), &Handle::current())?;
     let cores = available_parallelism().map_or(1, usize::from);
     let mut webhook = Webhook::start(Parts {
@@ -268,11 +277,13 @@ async fn sources(
     };
     let origin = if args.policies.is_empty() { Origin::Cluster } else { Origin::Files };
     let trust = settings.trust(origin, telemetry.clone())?;
-    let policies: Arc<dyn Policies> = match (&client, origin) {
+    let (policies, verdicts): (Arc<dyn Policies>, Arc<VerdictIndex>) = match (&client, origin) {
         (_, Origin::Files) => {
-            let (policies, task) = filed_policies(args.policies.clone(), telemetry.clone(), trust.clone())?;
+            let verdicts = VerdictIndex::fixed(telemetry.clone());
+            let hearers = (telemetry.clone(), trust.clone(), verdicts.clone());
+            let (policies, task) = filed_policies(args.policies.clone(), hearers)?;
             tasks.push(task);
-            policies
+            (policies, verdicts)
         }
         (Some(client), Origin::Cluster) => {
             let observer = Arc::new(Followers { telemetry: telemetry.clone(), trust: trust.clone() });
@@ -282,7 +293,21 @@ async fn sources(
             let (watched, task) = WatchedTrust::start(client.clone(), trust.clone(), &runtime);
             tasks.push(end(task));
             tasks.push(follow("trust roots", watched.state(), readiness.clone()));
-            policies
+            let (verdicts, wanted) = VerdictIndex::followed(telemetry.clone());
+            let (watched, task) = WatchedVerdicts::start(client.clone(), verdicts.clone(), &runtime);
+            tasks.push(end(task));
+            tasks.push(follow("scan verdicts", watched.state(), readiness.clone()));
+            match args.namespace.as_deref().map(Box::from).or_else(own_namespace) {
+                Some(namespace) => {
+                    let place = (&*namespace, &*instance());
+                    let task = ScanEvents::start(client.clone(), place, wanted, telemetry.clone(), &runtime);
+                    tasks.push(end(task));
+                }
+                None => {
+                    tracing::info!("no scans are asked for: say with --namespace where the controller runs")
+                }
+            }
+            (policies, verdicts)
         }
         (None, Origin::Cluster) => anyhow::bail!("--without-cluster needs --policies"),
     };
@@ -300,7 +325,17 @@ async fn sources(
         (Some(client), ImagePullSecrets::Use) => Arc::new(ClusterPullSecrets::new(client, runtime)),
         (None, _) | (_, ImagePullSecrets::Ignore) => Arc::new(NoPullSecrets),
     };
-    Ok(Sources { policies, trust, namespaces, pull_secrets, tasks })
+    Ok(Sources { policies, trust, verdicts, namespaces, pull_secrets, tasks })
+}
+
+/// What tells this process from others of its kind: its Pod's name, which is that of its host.
+fn instance() -> String {
+    let name = env::var("HOSTNAME").unwrap_or_default();
+    let fits = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    match name.chars().filter(fits).take(INSTANCE_BYTES).collect::<String>() {
+        name if name.is_empty() => "tidewaiter".to_owned(),
+        name => name,
+    }
 }
 
 /// Those who hear of policies that come into force.
@@ -319,15 +354,17 @@ impl PoliciesObserver for Followers {
 /// The policies of files, and the task that reads them again.
 fn filed_policies(
     paths: Vec<PathBuf>,
-    telemetry: Arc<Telemetry>,
-    trust: Arc<TrustStore>,
+    (telemetry, trust, verdicts): (Arc<Telemetry>, Arc<TrustStore>, Arc<VerdictIndex>),
 ) -> anyhow::Result<(Arc<dyn Policies>, BoxFuture<'static, ()>)> {
     let (directory, found) = PolicyDirectory::open(paths)?;
     let directory = Arc::new(directory);
     let policies = directory.clone();
-    let take = move |found: Filed| {
+    let take = move |mut found: Filed| {
         telemetry.policies(&policies.current());
         report_files(&found);
+        for trouble in hold_scans(&verdicts, &mut found) {
+            tracing::error!("{trouble}: a scan verdict cannot be read and fails for whoever wants it");
+        }
         let roots = found.roots.into_iter().map(|filed| filed.root).collect();
         trust.filed(&policies.current(), roots, found.objects);
     };

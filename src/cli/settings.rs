@@ -7,12 +7,13 @@ use tokio::runtime::Handle;
 
 use crate::{
     decision::Unmatched,
+    evidence::Platform,
     files,
     registry::{Mirrors, Registries, RegistryEntry, RegistrySettings, Timeouts},
     review::{
         DigestPinning, Ports, ReviewSettings, Reviewer, Workloads,
         credentials::Keyring,
-        ports::{CacheObserver, Clock, Namespaces, Policies, PullSecrets, RegistryObserver},
+        ports::{CacheObserver, Clock, Namespaces, Policies, PullSecrets, RegistryObserver, Verdicts},
     },
     signature::{Examination, Trust},
     trust::{TrustNamespaces, TrustObserver, TrustSettings, TrustStore},
@@ -22,6 +23,8 @@ use crate::{
 const LONGEST_TAG_CACHE: u64 = 3600;
 /// The longest that signatures may be remembered without looking again, in seconds: a day.
 const LONGEST_EVIDENCE_CACHE: u64 = 86_400;
+/// The most platforms that a cluster has.
+const PLATFORM_LIMIT: usize = 32;
 
 /// Where a Pod finds the name of its own namespace (Kubernetes, "Accessing the API from a Pod").
 const OWN_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -70,6 +73,7 @@ struct SettingsFile {
     image_pull_secrets: ImagePullSecrets,
     tag_cache_seconds: Option<u64>,
     evidence_cache_seconds: Option<u64>,
+    platforms: Option<Vec<String>>,
     docker_config: Option<PathBuf>,
     registries: Vec<RegistryEntry>,
     cluster_ranges: Vec<IpNet>,
@@ -86,6 +90,7 @@ pub struct Surroundings {
     pub pull_secrets: Arc<dyn PullSecrets>,
     pub clock: Arc<dyn Clock>,
     pub trust: Arc<dyn Trust>,
+    pub verdicts: Arc<dyn Verdicts>,
 }
 
 impl Settings {
@@ -118,6 +123,7 @@ impl Settings {
             );
             review.evidence_cache = Duration::from_secs(seconds);
         }
+        review.platforms = file.platforms.map(platforms).transpose()?;
         let operator = match &file.docker_config {
             None => Keyring::default(),
             Some(path) => {
@@ -185,13 +191,32 @@ impl Settings {
         runtime: &Handle,
     ) -> anyhow::Result<Reviewer> {
         let registries = Arc::new(self.registries(observer.clone())?);
-        let Surroundings { policies, namespaces, pull_secrets, clock, trust } = surroundings;
-        let (resolver, attachments) = (registries.clone(), registries);
-        let examiner = Arc::new(Examination::new(trust));
-        let ports =
-            Ports { policies, namespaces, pull_secrets, resolver, attachments, examiner, clock, observer };
-        Ok(Reviewer::new(ports, self.review, runtime.clone()))
+        let Surroundings { policies, namespaces, pull_secrets, clock, trust, verdicts } = surroundings;
+        let ports = Ports {
+            policies,
+            namespaces,
+            pull_secrets,
+            resolver: registries.clone(),
+            attachments: registries.clone(),
+            examiner: Arc::new(Examination::new(trust)),
+            verdicts,
+            platforms: registries,
+            clock,
+            observer,
+        };
+        Ok(Reviewer::new(ports, self.review.clone(), runtime.clone()))
     }
+}
+
+fn platforms(listed: Vec<String>) -> anyhow::Result<Box<[Platform]>> {
+    anyhow::ensure!(
+        (1..=PLATFORM_LIMIT).contains(&listed.len()),
+        "platforms: wanted 1 to {PLATFORM_LIMIT}; leave it out for all that an image has"
+    );
+    let read = |(at, text): (usize, String)| {
+        text.parse().map_err(|error| anyhow::anyhow!("platforms[{at}]: {text:?}: {error}"))
+    };
+    listed.into_iter().enumerate().map(read).collect()
 }
 
 fn namespaces(listed: Vec<String>) -> anyhow::Result<BTreeSet<Box<str>>> {
@@ -208,7 +233,7 @@ fn namespaces(listed: Vec<String>) -> anyhow::Result<BTreeSet<Box<str>>> {
 }
 
 /// The namespace of the Pod that this process runs in, if it runs in one.
-fn own_namespace() -> Option<Box<str>> {
+pub fn own_namespace() -> Option<Box<str>> {
     let name = fs::read_to_string(OWN_NAMESPACE).ok()?;
     Some(name.trim()).filter(|name| !name.is_empty()).map(Box::from)
 }

@@ -13,5 +13,7 @@ mod watch;
 mod tests;
 
 pub use documents::{Document, FileError, Place, parse, read, read_each};
-pub use policies::{Filed, FiledPolicy, FiledRoot, PolicyFileError, read_policies};
+pub use policies::{
+    Filed, FiledPolicy, FiledRoot, FiledSpec, PolicyFileError, read_policies, read_policies_and_scans,
+};
 pub use watch::{PolicyDirectory, Reload};

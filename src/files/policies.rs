@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{Document, FileError, Place, documents::read};
 use crate::{
+    api::{GROUP, v1alpha1::VERSION},
     policy::{self, ObjectKind, ObjectName, Policy, TrustRootReading},
     review::ports::ObjectContent,
 };
@@ -23,7 +24,7 @@ pub enum PolicyFileError {
     /// policies that is more likely a slip in `apiVersion` or `kind` than intended, and would leave images
     /// unjudged.
     #[error(
-        "{place}: apiVersion {api_version}, kind {kind} is no policy; wanted apiVersion tidewaiter.dev/v1alpha1 and kind ClusterImageAdmissionPolicy, ImageAdmissionPolicy or ImageTrustRoot, or apiVersion v1 and kind Secret or ConfigMap"
+        "{place}: apiVersion {api_version}, kind {kind} is no policy; wanted apiVersion tidewaiter.dev/v1alpha1 and kind ClusterImageAdmissionPolicy, ImageAdmissionPolicy, ImageTrustRoot, ImageScanVerdict or VulnerabilitySource, or apiVersion v1 and kind Secret or ConfigMap"
     )]
     NotAPolicy {
         /// Where it stands.
@@ -33,7 +34,17 @@ pub enum PolicyFileError {
         /// Its `kind`, quoted, or `absent`.
         kind: String,
     },
-    /// A Secret or a ConfigMap is not what the API server would store. Its content is not repeated.
+    /// A document is none of those that tell what scanners have said.
+    #[error(
+        "{place}: kind {kind} tells nothing of scans; wanted apiVersion tidewaiter.dev/v1alpha1 and kind ImageScanVerdict or VulnerabilitySource"
+    )]
+    NotOfScans {
+        /// Where it stands.
+        place: Place,
+        /// Its `kind`, quoted, or `absent`.
+        kind: String,
+    },
+    /// A Secret, a ConfigMap, an ImageScanVerdict or a VulnerabilitySource is not what the API server would store. Its content is not repeated.
     #[error("{place}: {problem}")]
     Object {
         /// Where it stands.
@@ -62,6 +73,21 @@ pub struct Filed {
     pub roots: Vec<FiledRoot>,
     /// The Secrets and ConfigMaps.
     pub objects: BTreeMap<ObjectName, ObjectContent>,
+    /// The ImageScanVerdicts.
+    pub verdicts: Vec<FiledSpec>,
+    /// The VulnerabilitySources.
+    pub sources: Vec<FiledSpec>,
+}
+
+/// The content of a document that whoever uses it reads, and where it comes from.
+#[derive(Clone, Debug)]
+pub struct FiledSpec {
+    /// Where the document stands.
+    pub place: Place,
+    /// Its name.
+    pub name: Box<str>,
+    /// Its `spec`; null where it has none.
+    pub spec: Value,
 }
 
 /// A policy and where it comes from.
@@ -91,14 +117,29 @@ pub struct FiledRoot {
 /// policy that fails for all it could match, and [`Policy::compile_error`] says why; or as a trust root that
 /// cannot be used.
 pub fn read_policies(paths: &[PathBuf]) -> Result<Filed, PolicyFileError> {
+    read_policies_and_scans(paths, &[])
+}
+
+/// The same, with what the documents of `scans` tell of scans: ImageScanVerdicts and VulnerabilitySources, and nothing
+/// else.
+pub fn read_policies_and_scans(paths: &[PathBuf], scans: &[PathBuf]) -> Result<Filed, PolicyFileError> {
     let mut places: HashMap<String, Place> = HashMap::new();
     let mut filed = Filed::default();
     let mut documents = Vec::new();
-    for path in paths {
-        documents.extend(read(path)?);
+    for (path, of_scans) in
+        paths.iter().map(|path| (path, false)).chain(scans.iter().map(|path| (path, true)))
+    {
+        documents.extend(read(path)?.into_iter().map(|document| (document, of_scans)));
     }
-    for Document { place, value } in documents {
-        let name = filed.add(&place, &value)?;
+    for (Document { place, value }, of_scans) in documents {
+        let name = match filed.add_of_scans(&place, &value)? {
+            Some(name) => name,
+            None if of_scans => {
+                let kind = quoted(&value["kind"]);
+                return Err(PolicyFileError::NotOfScans { place, kind });
+            }
+            None => filed.add(&place, &value)?,
+        };
         if let Some(first) = places.insert(name.clone(), place.clone()) {
             return Err(PolicyFileError::Twice { name, first: first.into(), place });
         }
@@ -106,8 +147,37 @@ pub fn read_policies(paths: &[PathBuf]) -> Result<Filed, PolicyFileError> {
     Ok(filed)
 }
 
+fn quoted(field: &Value) -> String {
+    match field {
+        Value::Null => "absent".to_owned(),
+        other => other.to_string().chars().take(100).collect(),
+    }
+}
+
 impl Filed {
-    /// Takes in a document. Returns its name, with its kind.
+    /// Takes in an ImageScanVerdict or a VulnerabilitySource. Returns its name, with its kind; none if it is neither.
+    fn add_of_scans(&mut self, place: &Place, value: &Value) -> Result<Option<String>, PolicyFileError> {
+        let kind = value["kind"].as_str().unwrap_or_default();
+        let list = match kind {
+            _ if value["apiVersion"] != format!("{GROUP}/{VERSION}") => return Ok(None),
+            "ImageScanVerdict" => &mut self.verdicts,
+            "VulnerabilitySource" => &mut self.sources,
+            _ => return Ok(None),
+        };
+        let failed =
+            |problem: &str| PolicyFileError::Object { place: place.clone(), problem: problem.to_owned() };
+        let fields = value.as_object().into_iter().flat_map(|object| object.keys());
+        let known = ["apiVersion", "kind", "metadata", "spec", "status"];
+        if let Some(field) = fields.into_iter().find(|field| !known.contains(&field.as_str())) {
+            return Err(failed(&format!("{field}: unknown field")));
+        }
+        let name = value["metadata"]["name"].as_str().filter(|name| !name.is_empty());
+        let name = name.ok_or_else(|| failed(&format!("metadata.name: name the {kind}")))?;
+        list.push(FiledSpec { place: place.clone(), name: name.into(), spec: value["spec"].clone() });
+        Ok(Some(format!("{kind}/{name}")))
+    }
+
+    /// Takes in any other document. Returns its name, with its kind.
     fn add(&mut self, place: &Place, value: &Value) -> Result<String, PolicyFileError> {
         if let Some(reading) = policy::read(value) {
             let name = reading.policy.id().to_string();
@@ -124,10 +194,6 @@ impl Filed {
             (Some("v1"), Some("ConfigMap")) => ObjectKind::ConfigMap,
             (Some("v1"), Some("Secret")) => ObjectKind::Secret,
             _ => {
-                let quoted = |field: &Value| match field {
-                    Value::Null => "absent".to_owned(),
-                    other => other.to_string().chars().take(100).collect(),
-                };
                 return Err(PolicyFileError::NotAPolicy {
                     api_version: quoted(&value["apiVersion"]),
                     kind: quoted(&value["kind"]),

@@ -175,6 +175,11 @@ impl Policy {
         (attached.signatures || attached.attestations).then_some(attached)
     }
 
+    /// Whether the policy must know what scanners have said of an image.
+    pub fn wants_scans(&self) -> bool {
+        self.requirements.iter().any(|requirement| matches!(requirement, Requirement::Vulnerabilities(_)))
+    }
+
     /// What a failed check leads to at the time `now`.
     pub fn action(&self, now: Timestamp) -> Action {
         match self.enforce_after {

@@ -16,6 +16,7 @@ mod description;
 mod errand;
 mod manifest;
 mod mirror;
+mod platforms;
 mod referrers;
 mod registries;
 mod resolve;

@@ -13,6 +13,7 @@ mod lookups;
 mod object;
 pub mod ports;
 mod reviewer;
+mod scans;
 
 #[cfg(test)]
 mod tests;

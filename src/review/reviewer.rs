@@ -3,7 +3,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::runtime::Handle;
@@ -12,16 +12,17 @@ use super::{
     digests::{Digests, Key},
     judgements::{Judgements, Matter},
     ports::{
-        Attachments, CacheObserver, Clock, Examiner, Labels, LookupError, Namespaces, Policies, PullSecrets,
-        Resolver,
+        Attachments, CacheObserver, Clock, Examiner, Labels, LookupError, Namespaces, Platforms, Policies,
+        PullSecrets, Resolver, Verdicts,
     },
+    scans::Scans,
 };
 use crate::{
     decision::{
         Decision, DigestDemand, IMAGES_LIMIT, ImageDecision, ImageQuestion, Judgement, Settings, Unmatched,
         decide_image, refuse_too_many, refuses_unseen,
     },
-    evidence::{Attached, Evidence, RegistryError, Resolution, ScanEvidence},
+    evidence::{Attached, Evidence, Platform, RegistryError, Resolution, ScanEvidence},
     image::{Digest, ImageReference, ReferenceError},
     policy::{Action, LabelSource, NamespaceLabels, Policy, PolicySet, Subject},
 };
@@ -49,7 +50,7 @@ pub enum Workloads {
 }
 
 /// What an operator settles for all reviews.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ReviewSettings {
     /// Whether digests are written into Pods.
     pub digest_pinning: DigestPinning,
@@ -61,6 +62,8 @@ pub struct ReviewSettings {
     pub tag_cache: Duration,
     /// How long signatures and attestations are remembered that a policy was satisfied with.
     pub evidence_cache: Duration,
+    /// Which platforms of an image must have been scanned; none if all that it has.
+    pub platforms: Option<Box<[Platform]>>,
 }
 
 impl Default for ReviewSettings {
@@ -71,6 +74,7 @@ impl Default for ReviewSettings {
             workloads: Workloads::default(),
             tag_cache: Duration::from_secs(30),
             evidence_cache: Duration::from_secs(3600),
+            platforms: None,
         }
     }
 }
@@ -120,6 +124,7 @@ pub struct Reviewer {
     clock: Arc<dyn Clock>,
     digests: Digests,
     judgements: Judgements,
+    scans: Scans,
     settings: ReviewSettings,
 }
 
@@ -137,6 +142,10 @@ pub struct Ports {
     pub attachments: Arc<dyn Attachments>,
     /// Who checks signatures and attestations.
     pub examiner: Arc<dyn Examiner>,
+    /// What scanners have said.
+    pub verdicts: Arc<dyn Verdicts>,
+    /// The registries, for the platforms of images.
+    pub platforms: Arc<dyn Platforms>,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
     /// Hears of the cache.
@@ -169,8 +178,19 @@ impl PlannedImage<'_> {
     }
 
     /// Whether a registry must be asked about the image, which may want to see a pull secret.
-    fn needs_credentials(&self) -> bool {
-        self.open().is_some() || self.attached().is_some()
+    fn needs_credentials(&self, scans: &Scans) -> bool {
+        let needs_platforms = || {
+            let digest = self.settled.as_ref().and_then(Resolution::digest);
+            let (image, digest) = self.scanned().zip(digest)?;
+            Some(scans.needs_platforms(image, digest))
+        };
+        self.open().is_some() || self.attached().is_some() || needs_platforms() == Some(true)
+    }
+
+    /// The image of which must be known what scanners have said, if it must.
+    fn scanned(&self) -> Option<&ImageReference> {
+        let wanted = !self.refused && self.matching.iter().any(|policy| policy.wants_scans());
+        self.reference.as_ref().ok().filter(|_| wanted)
     }
 
     /// What must be seen beside the image once its digest is known: all that any of its policies wants.
@@ -214,6 +234,12 @@ impl Reviewer {
             runtime.clone(),
             settings.evidence_cache,
         );
+        let scans = Scans::new(
+            (ports.verdicts, ports.platforms),
+            settings.platforms.clone(),
+            ports.observer.clone(),
+            runtime.clone(),
+        );
         Self {
             policies: ports.policies,
             namespaces: ports.namespaces,
@@ -221,6 +247,7 @@ impl Reviewer {
             clock: ports.clock,
             digests: Digests::new(ports.resolver, ports.observer, runtime, settings.tag_cache),
             judgements,
+            scans,
             settings,
         }
     }
@@ -241,7 +268,7 @@ impl Reviewer {
             false => Arc::default(),
         };
         let plan = self.plan(question, &policies, NamespaceLabels::Known(&labels));
-        let needed = plan.images.iter().any(PlannedImage::needs_credentials);
+        let needed = plan.images.iter().any(|planned| planned.needs_credentials(&self.scans));
         let keyring = match needed {
             true => {
                 let Question { namespace, service_account, pull_secrets, .. } = *question;
@@ -275,8 +302,11 @@ impl Reviewer {
                     });
                 }
             }
-            known
-                .push(Known { evidence: Evidence { resolution, scans: ScanEvidence::NotAsked }, judgements });
+            let scans = match (planned.scanned(), resolution.digest()) {
+                (Some(image), Some(digest)) => self.scans.known(image, digest, &keyring)?,
+                _ => ScanEvidence::NotAsked,
+            };
+            known.push(Known { evidence: Evidence { resolution, scans }, judgements });
         }
         self.digests.observe_hits(tags);
         self.judgements.observe_hits(judged);
@@ -382,7 +412,8 @@ impl Reviewer {
 
     async fn gather(&self, question: &Question<'_>, plan: &Plan<'_>, deadline: Instant) -> Vec<Known> {
         let Question { namespace, service_account, pull_secrets, .. } = *question;
-        let keyring = match plan.images.iter().any(PlannedImage::needs_credentials) {
+        let needed = plan.images.iter().any(|planned| planned.needs_credentials(&self.scans));
+        let keyring = match needed {
             true => {
                 before(deadline, self.pull_secrets.keyring(namespace, service_account, pull_secrets)).await
             }
@@ -399,8 +430,17 @@ impl Reviewer {
                     resolution(self.digests.find(key, credentials, namespace, deadline).await)
                 }
             };
-            let judgements = match resolution.digest() {
-                Some(digest) => {
+            let scans = async {
+                match (planned.scanned(), resolution.digest()) {
+                    (Some(image), Some(digest)) => {
+                        self.scans.find(image, digest, keyring, namespace, deadline).await
+                    }
+                    _ => ScanEvidence::NotAsked,
+                }
+            };
+            let judgements = async {
+                let Some(digest) = resolution.digest() else { return Vec::new() };
+                {
                     let judging = planned.matters(digest).map(|matter| async move {
                         let matter = matter?;
                         Some(match keyring {
@@ -410,9 +450,9 @@ impl Reviewer {
                     });
                     join_all(judging).await
                 }
-                None => Vec::new(),
             };
-            Known { evidence: Evidence { resolution, scans: ScanEvidence::NotAsked }, judgements }
+            let (scans, judgements) = join(scans, judgements).await;
+            Known { evidence: Evidence { resolution, scans }, judgements }
         }))
         .await
     }

@@ -17,19 +17,21 @@ use super::{
     DigestPinning, ImageSlot, Ports, Question, ReviewSettings, Reviewer, Stage, Workloads,
     credentials::{Credential, Keyring},
     ports::{
-        Attachments, CacheAnswer, CacheName, CacheObserver, Clock, Examiner, Labels, LookupError, Namespaces,
-        Policies, PullSecrets, Resolver,
+        Attachments, CacheAnswer, CacheName, CacheObserver, Clock, Examiner, ImagePlatform, Labels,
+        LookupError, Namespaces, Platforms, Policies, PullSecrets, Resolver, Verdicts,
     },
 };
 use crate::{
     decision::{Check, Decision, Reason, Verdict},
     evidence::{
-        Attached, AuthorityEvidence, Candidate, Claim, KeyFingerprint, Material, RegistryError, Signer,
-        Verified,
+        Attached, AuthorityEvidence, Candidate, Claim, KeyFingerprint, Material, RegistryError, ScanError,
+        ScanVerdict, Signer, Verified,
     },
     image::{Digest, ImageReference, Repository},
     policy::{self, Authority, PolicySet},
 };
+
+mod scans;
 
 const IMAGE: &str = "registry.example.com/shop/web:1";
 /// The state of keys and roots in which whoever examines panics.
@@ -46,6 +48,8 @@ struct World {
     looked: AtomicUsize,
     examined: AtomicUsize,
     trust: AtomicU64,
+    /// What scanners have said.
+    scanned: Mutex<Vec<Arc<ScanVerdict>>>,
 }
 
 impl Default for World {
@@ -60,6 +64,7 @@ impl Default for World {
             looked: AtomicUsize::new(0),
             examined: AtomicUsize::new(0),
             trust: AtomicU64::new(1),
+            scanned: Mutex::default(),
         }
     }
 }
@@ -194,6 +199,36 @@ impl CacheObserver for World {
     fn cache(&self, _: CacheName, _: CacheAnswer) {}
 }
 
+/// Nobody has scanned anything that is not in `scanned`.
+impl Verdicts for World {
+    fn of(&self, digest: &Digest) -> Result<Vec<Arc<ScanVerdict>>, ScanError> {
+        let scanned = self.scanned.lock().unwrap();
+        Ok(scanned.iter().filter(|verdict| verdict.digest == *digest).cloned().collect())
+    }
+
+    fn sources(&self) -> Arc<[Box<str>]> {
+        Arc::default()
+    }
+
+    fn request(&self, _: &ImageReference, _: &Digest) -> bool {
+        true
+    }
+}
+
+/// Every image is for one platform.
+impl Platforms for World {
+    fn platforms<'a>(
+        &'a self,
+        _: &'a Repository,
+        _: &'a Digest,
+        _: &'a [Credential],
+        _: Instant,
+    ) -> BoxFuture<'a, Result<Option<Vec<ImagePlatform>>, RegistryError>> {
+        self.looked.fetch_add(1, Ordering::SeqCst);
+        ready(Ok(None)).boxed()
+    }
+}
+
 fn reviewer(world: &Arc<World>, settings: ReviewSettings) -> Reviewer {
     let ports = Ports {
         policies: world.clone(),
@@ -202,6 +237,8 @@ fn reviewer(world: &Arc<World>, settings: ReviewSettings) -> Reviewer {
         resolver: world.clone(),
         attachments: world.clone(),
         examiner: world.clone(),
+        verdicts: world.clone(),
+        platforms: world.clone(),
         clock: world.clone(),
         observer: world.clone(),
     };

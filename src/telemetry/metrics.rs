@@ -56,6 +56,8 @@ pub struct Metrics {
     rejected: IntCounterVec,
     review_duration: HistogramVec,
     reviews: IntCounterVec,
+    scan_requests: IntCounterVec,
+    scan_verdicts: IntGaugeVec,
     trust: IntGaugeVec,
     trust_changes: IntCounter,
     trust_refreshed: IntGaugeVec,
@@ -170,6 +172,12 @@ impl Metrics {
                 "Answered AdmissionReviews.",
                 &["kind", "operation", "stage", "decision", "dry_run"],
             ),
+            scan_requests: make.counters(
+                "scan_requests_total",
+                "Scans that reviews have asked for.",
+                &["outcome"],
+            ),
+            scan_verdicts: make.gauges("scan_verdicts", "Scan verdicts at hand.", &["state"]),
             trust: make.gauges("trust", "Keys and trust roots that policies name.", &["kind", "state"]),
             trust_changes: make.counter("trust_changes_total", "Changes of keys or trust roots."),
             trust_refreshed: make.gauges(
@@ -275,6 +283,18 @@ impl Metrics {
         let host = if self.hosts.contains(host) { host } else { OTHER };
         self.registry_requests.with_label_values(&[host, class, outcome]).inc();
         self.registry_duration.with_label_values(&[host, class]).observe(duration.as_secs_f64());
+    }
+
+    /// So many scan verdicts can be read, and so many cannot.
+    pub fn set_scan_verdicts(&self, ready: usize, failing: usize) {
+        for (state, number) in [("ready", ready), ("failing", failing)] {
+            self.scan_verdicts.with_label_values(&[state]).set(i64::try_from(number).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// A review has asked for a scan.
+    pub fn scan_request(&self, outcome: &'static str) {
+        self.scan_requests.with_label_values(&[outcome]).inc();
     }
 
     /// These keys and trust roots are in force now. The series of a root that is gone go with it.

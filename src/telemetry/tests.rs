@@ -28,6 +28,8 @@ fn shown() -> BTreeSet<(String, String, String)> {
     metrics.trust_root_refreshed("ours", "ok");
     metrics.registry_request("r.example.com", "resolve", "ok", Duration::ZERO);
     metrics.cache_request("tag", "hit");
+    metrics.set_scan_verdicts(1, 0);
+    metrics.scan_request("accepted");
     metrics.rejected("malformed");
     metrics.panicked();
     metrics.certificate_reloaded(true);

@@ -181,6 +181,8 @@ async fn send_all(requests: impl IntoIterator<Item = test::TestRequest>, waiting
         resolver: world.clone(),
         attachments: Arc::new(NobodyLooks),
         examiner: Arc::new(NobodyLooks),
+        verdicts: Arc::new(NoVerdicts),
+        platforms: Arc::new(NobodyLooks),
         clock: world.clone(),
         observer: world,
     };

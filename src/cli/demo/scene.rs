@@ -11,7 +11,9 @@ use crate::{
     registry::Registries,
     review::{
         credentials::Credential,
-        ports::{Attachments, Clock, Labels, LookupError, Namespaces, Policies, Resolver},
+        ports::{
+            Attachments, Clock, ImagePlatform, Labels, LookupError, Namespaces, Platforms, Policies, Resolver,
+        },
     },
     signature::{Trust, TrustRoot, Trusted},
 };
@@ -132,6 +134,26 @@ impl Attachments for Signpost {
             let moved = format!("{}/{}", self.place, place.path()).parse();
             let moved = moved.map_err(|_| RegistryError::NotFound)?;
             self.registries.beside(&moved, image, wanted, credentials, deadline).await
+        }
+        .boxed()
+    }
+}
+
+impl Platforms for Signpost {
+    fn platforms<'a>(
+        &'a self,
+        place: &'a Repository,
+        image: &'a Digest,
+        credentials: &'a [Credential],
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Option<Vec<ImagePlatform>>, RegistryError>> {
+        async move {
+            if place.host() != self.name {
+                return Err(outside());
+            }
+            let moved = format!("{}/{}", self.place, place.path()).parse();
+            let moved = moved.map_err(|_| RegistryError::NotFound)?;
+            self.registries.platforms(&moved, image, credentials, deadline).await
         }
         .boxed()
     }

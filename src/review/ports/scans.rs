@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt as _, ready};
 use serde_json::Value;
 
 use crate::{
@@ -103,6 +103,18 @@ pub trait Platforms: Send + Sync + 'static {
         credentials: &'a [Credential],
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Option<Vec<ImagePlatform>>, RegistryError>>;
+}
+
+impl Platforms for super::NobodyLooks {
+    fn platforms<'a>(
+        &'a self,
+        _: &'a Repository,
+        _: &'a Digest,
+        _: &'a [Credential],
+        _: Instant,
+    ) -> BoxFuture<'a, Result<Option<Vec<ImagePlatform>>, RegistryError>> {
+        ready(Err(RegistryError::Unreachable("nobody looks at images here".to_owned()))).boxed()
+    }
 }
 
 /// One image of an index.

@@ -63,8 +63,10 @@ impl Scene {
             namespaces: surroundings.clone(),
             pull_secrets: surroundings.clone(),
             resolver: registries.clone(),
-            attachments: registries,
+            attachments: registries.clone(),
             examiner: Arc::new(Examination::new(Arc::new(NoTrust))),
+            verdicts: Arc::new(NoVerdicts),
+            platforms: registries,
             clock: surroundings,
             observer: Arc::new(Unobserved),
         };

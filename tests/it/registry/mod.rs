@@ -24,8 +24,8 @@ use tidewaiter::{
         ImageSlot, Ports, Question, ReviewSettings, Reviewer, Stage,
         credentials::{Credential, Keyring},
         ports::{
-            CacheAnswer, CacheName, CacheObserver, Clock, Labels, LookupError, Namespaces, NobodyLooks,
-            Policies, PullSecrets, RegistryExchange, RegistryObserver, Resolver,
+            CacheAnswer, CacheName, CacheObserver, Clock, Labels, LookupError, Namespaces, NoVerdicts,
+            NobodyLooks, Policies, PullSecrets, RegistryExchange, RegistryObserver, Resolver,
         },
     },
 };
@@ -111,6 +111,8 @@ async fn review(
         resolver: witness.clone(),
         attachments: Arc::new(NobodyLooks),
         examiner: Arc::new(NobodyLooks),
+        verdicts: Arc::new(NoVerdicts),
+        platforms: Arc::new(NobodyLooks),
         clock: surroundings,
         observer: Arc::new(Unobserved),
     };

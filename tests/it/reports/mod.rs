@@ -4,3 +4,4 @@ mod damaged;
 mod meaning;
 mod real;
 pub mod samples;
+mod traps;
