@@ -14,6 +14,7 @@ mod report;
 mod scans;
 mod serve;
 mod settings;
+mod verdict;
 
 use std::{
     io::{self, Write as _},
@@ -36,6 +37,7 @@ Start here:
   tidewaiter demo                                       see it at work: no cluster, no network
   tidewaiter check --policies policies/ -f manifests/   judge manifests before they bite
   tidewaiter inspect IMAGE                              see who signed an image, and what a policy could demand
+  tidewaiter verdict import --help                      hand over what your scanner has found
   tidewaiter crds | kubectl apply -f -                  teach a cluster the resources
   tidewaiter serve --help                               run the webhook
   tidewaiter controller --help                          keep scan verdicts coming";
@@ -48,6 +50,7 @@ enum Command {
     Crds(crds::Args),
     Demo(demo::Args),
     Inspect(Box<inspect::Args>),
+    Verdict(verdict::Args),
     Completions(completions::Args),
 }
 
@@ -61,6 +64,7 @@ pub fn main() -> ExitCode {
         Command::Crds(args) => crds::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Verdict(args) => verdict::run(args),
         Command::Completions(args) => completions::run(&args),
     };
     ended.unwrap_or_else(|error| {

@@ -23,3 +23,4 @@ mod signatures;
 mod sigstore;
 mod support;
 mod trust;
+mod verdict_import;

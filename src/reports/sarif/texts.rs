@@ -60,7 +60,8 @@ fn grype(entry: &Entry, rule: Option<&Rule>, unread: Vulnerability) -> Vulnerabi
     };
     let Some(id) = text::id(id) else { return Vulnerability { aliases, ..unread } };
     let word = message.severity.or(help.map(|[_, severity, ..]| severity)).unwrap_or_default();
-    let score = rule.and_then(Rule::score);
+    // It writes 0.0 where it knows neither a score nor a severity, and 1.0 for Low without a score.
+    let score = rule.and_then(Rule::score).filter(|score| *score > 0);
     Vulnerability {
         severity: grype_severity(word, score),
         score,

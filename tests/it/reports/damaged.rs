@@ -270,6 +270,29 @@ fn a_line_break_in_a_package_of_a_sarif_message_forges_no_severity() {
     assert_eq!((found.severity, found.is_fixable()), (None, true));
 }
 
+/// Grype writes `low` and 0.0 where it knows neither a severity nor a score.
+#[test]
+fn a_sarif_result_of_grype_without_a_score_is_of_no_severity() {
+    let result = |score: &str| {
+        json!({
+            "version": "2.1.0",
+            "runs": [{
+                "tool": {"driver": {"name": "grype", "rules": [
+                    {"id": "CVE-2026-0001-acme", "properties": {"security-severity": score}},
+                ]}},
+                "results": [{"ruleId": "CVE-2026-0001-acme", "message": {"text":
+                    "A low vulnerability in deb package: acme, version 1.0 was found in image acme at: /status"}}],
+            }],
+        })
+        .to_string()
+    };
+    for (score, severity) in [("0.0", None), ("1.0", Some(Severity::Low)), ("7.5", Some(Severity::High))] {
+        let reports = read(Format::Sarif, result(score).as_bytes()).unwrap();
+        let found = &reports[0].vulnerabilities[0];
+        assert_eq!((found.package.as_str(), found.severity), ("acme", severity), "{score}");
+    }
+}
+
 #[test]
 fn a_report_of_one_format_is_no_report_of_another() {
     for (format, sample) in SAMPLES {

@@ -3,6 +3,6 @@
 mod damaged;
 mod meaning;
 mod real;
-mod samples;
+pub mod samples;
 mod traps;
 mod vex;
