@@ -92,7 +92,7 @@ fn a_value_of_another_type_never_hides_a_finding() {
                     let is_list = document.pointer(&place).unwrap().is_array() && other.is_array()
                         || place == "/package_vulnerabilities" && *other == json!({});
                     // Trivy leaves the list out of a target in which it found nothing
-                    let is_absence = place == "/Results/0/Vulnerabilities" && other.is_null();
+                    let is_absence = place.ends_with("/Results/0/Vulnerabilities") && other.is_null();
                     assert!(!emptied || is_list || is_absence, "{format} {place} = {other}");
                 }
             }
