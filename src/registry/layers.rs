@@ -21,8 +21,7 @@ use crate::{
 /// The most layers that an image may have. Docker stops at 127.
 const LAYERS: usize = 256;
 /// What the media types of layers begin with (OCI image-spec 1.1, "Image Layer Filesystem Changeset"; Docker's schema 2).
-const LAYER_TYPES: [&str; 2] =
-    ["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."];
+const LAYER_TYPES: [&str; 2] = ["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."];
 
 /// To learn where the layers of an image are.
 struct LayersOf<'a> {
@@ -62,7 +61,11 @@ impl Errand for LayersOf<'_> {
 
 impl Registries {
     /// The manifest or index `image`, of which the digest has been checked.
-    pub(super) async fn manifest_body(&self, visit: Visit<'_>, image: &Digest) -> Result<Vec<u8>, RegistryError> {
+    pub(super) async fn manifest_body(
+        &self,
+        visit: Visit<'_>,
+        image: &Digest,
+    ) -> Result<Vec<u8>, RegistryError> {
         let url = visit.endpoint.url(&format!("{}/manifests/{image}", visit.repository));
         let accept = Some(self.accept.clone());
         let (class, method) = (Class::Manifest, Method::GET);

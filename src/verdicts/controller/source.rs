@@ -132,9 +132,14 @@ impl Source {
 
 impl SourceKind {
     fn default_platform(&self) -> Option<Platform> {
-        // OK because the text is a platform
-        matches!(self, Self::ScanJob(_)).then(|| "linux/amd64".parse().unwrap())
+        matches!(self, Self::ScanJob(_)).then(default_platform)
     }
+}
+
+/// Which platform of an index is scanned where nobody says.
+pub fn default_platform() -> Platform {
+    // OK because the text is a platform
+    "linux/amd64".parse().unwrap()
 }
 
 /// The format of what a scan Job prints.

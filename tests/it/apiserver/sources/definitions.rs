@@ -24,6 +24,7 @@ const KIND: (&str, &str) = ("VulnerabilitySource", "vulnerabilitysources");
 )]
 #[case("scanJob: {image: grype, command: [/grype, $(TIDEWAITER_IMAGE)], args: ['-o', json], format: Grype}")]
 #[case("clair: {url: 'https://clair.example.com:6060'}")]
+#[case("{clair: {url: 'http://matcher', indexerUrl: 'http://indexer'}, platform: linux/arm64}")]
 #[case(
     "{clair: {url: 'http://clair:6060', pskSecretRef: {name: psk, key: key}, issuer: quay, caBundle: x}, maxAge: 7d}"
 )]
@@ -62,7 +63,7 @@ async fn a_source_of_one_kind_is_stored(#[case] yaml: &str) {
 #[case("{imported: {}, suspend: true}", "imported only names a source")]
 #[case("{imported: {}, match: {images: ['**']}}", "imported only names a source")]
 #[case("{imported: {}, platform: linux/amd64}", "imported only names a source")]
-#[case("{clair: {url: 'https://clair'}, platform: linux/amd64}", "leave platform out")]
+#[case("clair: {url: 'https://clair', indexerUrl: 'indexer:6060'}", "spec.clair.indexerUrl: Invalid value")]
 #[case("clair: {url: 'clair:6060'}", "spec.clair.url: Invalid value")]
 #[case("clair: {url: 'https://clair?x'}", "spec.clair.url: Invalid value")]
 #[case("{clair: {url: 'https://clair'}, maxAge: soon}", "spec.maxAge: Invalid value")]
