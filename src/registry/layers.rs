@@ -174,10 +174,10 @@ mod tests {
     ) {
         let image = |(at, platform): (usize, &&str)| ImagePlatform {
             platform: Some(platform.parse().unwrap()),
-            digest: Digest::sha256(&[at as u8]),
+            digest: Digest::sha256(at.to_string().as_bytes()),
         };
         let found = chosen(platforms.iter().enumerate().map(image).collect(), &wanted.parse().unwrap());
         let found = found.map(|found| found.map(|(_, digest)| digest)).map_err(|_| ());
-        assert_eq!(found, expected.map(|at| at.map(|at| Digest::sha256(&[at as u8]))));
+        assert_eq!(found, expected.map(|at| at.map(|at| Digest::sha256(at.to_string().as_bytes()))));
     }
 }

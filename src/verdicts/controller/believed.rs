@@ -82,6 +82,19 @@ impl Believed {
         Self::new(source, report, Some(digest), scanned_at, now)
     }
 
+    /// The same of all that is in an index, of which these are the digests. The report may speak of them in place of the
+    /// index, and need not name one in which nothing was found.
+    pub fn of_whole_index(
+        source: &Source,
+        mut report: Report,
+        index: &Digest,
+        children: &[Digest],
+        now: Timestamp,
+    ) -> Result<Self, Disbelief> {
+        report.subject.digests.retain(|digest| !children.contains(digest));
+        Self::of_manifest(source, report, index, now)
+    }
+
     /// The same of one platform of the index `index`, in which it has this digest, and which was what was ordered.
     pub fn of_platform(
         source: &Source,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use jiff::SignedDuration;
 use reqwest::{Certificate, Client, RequestBuilder, redirect::Policy};
 use url::Url;
@@ -186,6 +186,13 @@ pub(super) fn refusal(status: StatusCode, remedy: &'static str) -> AskError {
         }
         status => AskError::Unreachable(format!("it answered {}", status.as_u16())),
     }
+}
+
+/// A header's value that is not printed. None if it cannot be one.
+pub(super) fn secret(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::try_from(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// An error with its causes; without the address, which is in the settings.

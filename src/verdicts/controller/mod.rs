@@ -2,8 +2,10 @@
 
 mod believed;
 mod clair;
+mod harbor;
 mod http;
 mod operator;
+mod quay;
 mod scan_job;
 mod scanner;
 mod schedule;

@@ -42,8 +42,6 @@ const REST: SignedDuration = SignedDuration::from_secs(5);
 const LONGEST_REST: SignedDuration = SignedDuration::from_mins(10);
 /// The longest pause after a source has had nothing to say yet, doubled each time.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
-/// How soon an image is scanned again at the earliest, whatever date its verdict bears.
-const APART: SignedDuration = SignedDuration::from_mins(10);
 
 /// What is known of images, verdicts and sources.
 #[derive(Default)]
@@ -286,7 +284,7 @@ impl Schedule {
                 if let Some(image) = self.images.get_mut(digest) {
                     image.wanted = None;
                 }
-                Some(Wait { failures: 0, not_yet: 0, until: now + APART })
+                Some(Wait { failures: 0, not_yet: 0, until: now + lane.source.apart() })
             }
             Ended::Failed => {
                 let pause = after_failure(failures, lane.source.retries());

@@ -108,6 +108,26 @@ impl Scene {
         .await;
     }
 
+    /// A Secret in the controller's namespace that the controller may read, by name, as the example's comment says.
+    pub async fn secret(&self, name: &str, text: Value) {
+        let role = "rbac.authorization.k8s.io";
+        let metadata = json!({"name": name, "namespace": "tidewaiter"});
+        let rule =
+            json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": [name], "verbs": ["get"]});
+        let controller =
+            json!({"kind": "ServiceAccount", "name": "tidewaiter-controller", "namespace": "tidewaiter"});
+        let reference = json!({"apiGroup": role, "kind": "Role", "name": name});
+        let documents = [
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": text}),
+            json!({"apiVersion": format!("{role}/v1"), "kind": "Role", "metadata": metadata, "rules": [rule]}),
+            json!({"apiVersion": format!("{role}/v1"), "kind": "RoleBinding", "metadata": metadata,
+                "roleRef": reference, "subjects": [controller]}),
+        ];
+        for document in documents {
+            self.apply(&document).await;
+        }
+    }
+
     /// The object, if there is one.
     pub async fn get(&self, arguments: &[&str]) -> Option<Value> {
         let said =
