@@ -264,7 +264,9 @@ mod tests {
     #[rstest]
     #[case("{harbor: {url: 'https://h', registry: registry.example.com}}")]
     #[case("{quay: {url: 'https://q', registry: registry.example.com}}")]
-    #[case("{quay: {url: 'https://q', registry: registry.example.com}, match: {images: ['**/a']}}")]
+    #[case(
+        "{quay: {url: 'https://q', registry: registry.example.com}, match: {images: ['registry.example.com/*/a', 'other.example.com/**']}}"
+    )]
     fn a_registry_is_asked_about_its_own_images_only(#[case] yaml: &str) {
         let about = |image: &str| read(yaml).unwrap().is_about(&image.parse().unwrap());
         assert!(about("registry.example.com/team/a:1"));
