@@ -65,12 +65,7 @@ impl AttestedScans {
     /// About how many bytes it takes.
     pub(in crate::decision) fn size(&self) -> usize {
         let scans = self.verdicts.iter().filter_map(|verdict| verdict.content.as_ref().ok());
-        let found = scans.flat_map(|scan| &scan.vulnerabilities).map(|one| {
-            let aliases = one.aliases.iter().map(|alias| alias.len() + 24).sum::<usize>();
-            let texts = [&one.id, &one.package, &one.package_type, &one.installed];
-            let texts = texts.map(String::len).iter().sum::<usize>();
-            size_of_val(one) + aliases + texts + one.fixed.as_ref().map_or(0, String::len)
-        });
+        let found = scans.map(|scan| scan.vulnerabilities.bytes());
         found.sum::<usize>() + 256 * self.verdicts.len()
     }
 }
@@ -115,7 +110,7 @@ fn scan(report: Report, image: &Digest) -> Result<(Vec<Platform>, Scan), String>
     let scanned_at = report.scanned_at.ok_or_else(|| ReadError::Undated.to_string())?;
     let platforms = bound.platforms.into_iter().map(|(platform, _)| platform).collect();
     let (counts, database_at) = (report.counts(), report.database_at);
-    Ok((platforms, Scan { scanned_at, database_at, counts, vulnerabilities: report.vulnerabilities }))
+    Ok((platforms, Scan { scanned_at, database_at, counts, vulnerabilities: report.vulnerabilities.into() }))
 }
 
 #[cfg(test)]
@@ -147,7 +142,7 @@ mod tests {
         for subject in [image, Subject::default()] {
             let (platforms, scan) = about(subject).unwrap();
             assert_eq!((platforms, scan.counts.unknown.found), (Vec::new(), 1));
-            assert_eq!(scan.vulnerabilities, report().vulnerabilities);
+            assert_eq!(scan.vulnerabilities.to_vec(), report().vulnerabilities);
             assert_eq!(
                 (Some(scan.scanned_at), scan.database_at),
                 (report().scanned_at, report().database_at)

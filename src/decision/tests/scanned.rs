@@ -21,7 +21,12 @@ pub(super) fn found(id: &str, severity: Option<Severity>, package: &str) -> Vuln
 pub(super) fn scan(vulnerabilities: Vec<Vulnerability>) -> Scan {
     let mut counts = Counts::default();
     vulnerabilities.iter().for_each(|one| counts.add(one));
-    Scan { scanned_at: YESTERDAY.parse().unwrap(), database_at: None, counts, vulnerabilities }
+    Scan {
+        scanned_at: YESTERDAY.parse().unwrap(),
+        database_at: None,
+        counts,
+        vulnerabilities: vulnerabilities.into(),
+    }
 }
 
 pub(super) fn scanned_at(at: &str, vulnerabilities: Vec<Vulnerability>) -> Scan {

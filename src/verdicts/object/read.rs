@@ -13,6 +13,7 @@ use crate::{
     },
     evidence::{Count, Counts, Platform, Scan, ScanVerdict, Severity, VexStatus, Vulnerability},
     image::Digest,
+    policy::ATTESTATION_SOURCE,
     reports::{LIMITS, worst_first},
 };
 
@@ -93,6 +94,11 @@ fn check(spec: ImageScanVerdictSpec) -> Result<(Vec<Platform>, Scan), String> {
     if !ends || source.len() > 63 || !source.iter().all(fits) {
         return Err("spec.source: wanted 1 to 63 lowercase letters, digits and -".to_owned());
     }
+    if spec.source == ATTESTATION_SOURCE {
+        return Err(format!(
+            "spec.source: {ATTESTATION_SOURCE} is the source of what is signed beside images"
+        ));
+    }
     let platforms = platforms(spec.platforms.as_deref())?;
     let scanned_at = believable(spec.scanned_at.0, "spec.scannedAt")?;
     let database_at = spec.database.and_then(|database| database.updated_at);
@@ -107,6 +113,7 @@ fn check(spec: ImageScanVerdictSpec) -> Result<(Vec<Platform>, Scan), String> {
         }
         .to_owned());
     }
+    let vulnerabilities = vulnerabilities.into();
     Ok((platforms, Scan { scanned_at, database_at, counts, vulnerabilities }))
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     api::v1alpha1::{ImageScanVerdict, ScannedPlatform},
-    evidence::{ScanVerdict, Severity, VexStatus, Vulnerability},
+    evidence::{ScanVerdict, Severity, VexStatus, Vulnerability, VulnerabilityRef},
     reports::{Report, Subject},
 };
 
@@ -89,7 +89,7 @@ fn what_is_written_says_what_the_report_says() {
     assert_eq!(scan.counts.of(Some(Severity::Critical)).fixable, 1);
     assert_eq!(scan.counts.of(None).found, 1);
     let unstated = Vulnerability { first_seen: day("2026-03-01"), ..nameless("CVE-2024-1") };
-    assert_eq!(scan.vulnerabilities, [unstated, log4shell()], "what is excused comes last");
+    assert_eq!(scan.vulnerabilities.to_vec(), [unstated, log4shell()], "what is excused comes last");
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_score_is_written_where_no_severity_is_stated() {
     let stated = Vulnerability { score: Some(98), ..log4shell() };
     let unstated = Vulnerability { score: Some(70), published: day("2024-01-01"), ..nameless("CVE-2024-1") };
     let scan = read(&written(&report(vec![stated, unstated.clone()]), None)).content.unwrap();
-    assert_eq!(scan.vulnerabilities, [unstated, log4shell()]);
+    assert_eq!(scan.vulnerabilities.to_vec(), [unstated, log4shell()]);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn the_day_on_which_something_was_first_seen_is_kept_as_long_as_nobody_says_when
             scanned_at,
             previous: Some(&previous.spec),
         };
-        read(&to_object(&report(vulnerabilities), scanned)).content.unwrap().vulnerabilities
+        read(&to_object(&report(vulnerabilities), scanned)).content.unwrap().vulnerabilities.to_vec()
     };
     let unpublished = Vulnerability { published: None, vex: None, ..log4shell() };
     let later = scan_later(vec![nameless("CVE-2024-1"), nameless("CVE-2024-2"), unpublished], &first);
@@ -143,7 +143,7 @@ fn a_report_that_is_too_large_keeps_the_worst_and_says_so() {
     assert!(object.spec.truncated);
     let scan = read(&object).content.unwrap();
     assert_eq!(scan.counts.of(Some(Severity::Low)).found, 39_997);
-    let critical = |one: &Vulnerability| one.severity == Some(Severity::Critical);
+    let critical = |one: &VulnerabilityRef<'_>| one.severity == Some(Severity::Critical);
     assert_eq!(scan.vulnerabilities.iter().filter(|one| critical(one)).count(), 3);
     assert!(scan.vulnerabilities.len() < 40_000);
 }
@@ -176,8 +176,9 @@ fn texts_that_the_definition_does_not_take_are_cut() {
     let object = written(&report, None);
     assert_eq!((object.spec.scanner.name.as_str(), object.spec.truncated), ("unknown", false));
     let scan = read(&object).content.unwrap();
-    assert_eq!(scan.vulnerabilities[0].aliases, ["GHSA-1"]);
-    assert_eq!(scan.vulnerabilities[0].id.chars().count(), 64);
+    let one = scan.vulnerabilities.to_vec().remove(0);
+    assert_eq!(one.aliases, ["GHSA-1"]);
+    assert_eq!(one.id.chars().count(), 64);
 }
 
 #[test]
@@ -264,6 +265,14 @@ fn an_object_without_content_is_a_verdict_that_nobody_can_read() {
 }
 
 #[test]
+fn nobody_writes_for_those_who_sign_attestations() {
+    let mut spec = spec();
+    spec["source"] = json!("attestation");
+    let verdict = from_value(&object_name(&digest(), "attestation"), spec).unwrap();
+    assert!(verdict.content.unwrap_err().contains("spec.source"));
+}
+
+#[test]
 fn a_name_that_says_nothing_leaves_the_word_to_the_content() {
     for name in ["house", "sha256-0.trivy", "", &digest().to_string()] {
         let verdict = from_value(name, spec()).unwrap();
@@ -287,7 +296,7 @@ proptest! {
         });
         let mut expected: Vec<_> = expected.collect();
         expected.sort_by(crate::reports::worst_first);
-        prop_assert_eq!(scan.vulnerabilities, expected);
+        prop_assert_eq!(scan.vulnerabilities.to_vec(), expected);
         prop_assert_eq!(scan.counts, report.counts());
     }
 }
