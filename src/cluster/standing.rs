@@ -110,6 +110,9 @@ pub(super) trait Listener: Send + Sync + 'static {
 
     /// It has not for too long, or never: why.
     fn lost(&self, why: &str);
+
+    /// It does not know what is watched: why that matters.
+    fn unknown(&self, why: &str);
 }
 
 impl Contact {
@@ -133,6 +136,12 @@ impl Contact {
     pub(super) fn lost(&self, why: &str) {
         if let Some(listener) = &self.listener {
             listener.lost(why);
+        }
+    }
+
+    pub(super) fn unknown(&self, why: &str) {
+        if let Some(listener) = &self.listener {
+            listener.unknown(why);
         }
     }
 

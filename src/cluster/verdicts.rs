@@ -139,6 +139,17 @@ impl Listener for Voucher {
     fn lost(&self, why: &str) {
         self.keeper.failing(self.what, why.to_owned());
     }
+
+    fn unknown(&self, why: &str) {
+        match self.what {
+            Watched::Verdicts => self.lost(why),
+            // A cluster with definitions from before there were sources has none, which is all that need be known.
+            Watched::Sources => {
+                self.keeper.sources_listed(Vec::new());
+                self.vouched();
+            }
+        }
+    }
 }
 
 /// An API server's answer, as far as it is read here.

@@ -290,13 +290,14 @@ where
             _ => failure.remedy().map(|remedy| format!(": {remedy}")).unwrap_or_default(),
         };
         let reason = format!("cannot list and watch {resource}: {failure}{remedy}");
-        contact.lost(&reason);
         if self.listing.optional && failure.code() == Some(404) {
+            contact.unknown(&reason);
             if standing.set(*part, WatchState::Ready) {
                 tracing::info!(watch.resource = resource, "the API server does not know the resource");
             }
             return;
         }
+        contact.lost(&reason);
         if standing.set(*part, WatchState::Failing(reason.clone())) {
             tracing::warn!(watch.resource = resource, "{reason}");
         }

@@ -238,7 +238,7 @@ impl<'a> Case<'a> {
             }
         }
         let mut listed = Counts::default();
-        for one in &scan.vulnerabilities {
+        for one in scan.vulnerabilities.iter() {
             listed.add(one);
             let severity = self.severity(one.severity);
             let Some(rule) = self.rule.deny.iter().find(|rule| {

@@ -7,6 +7,7 @@ mod registry_error;
 mod resolution;
 mod scan;
 mod signature;
+mod vulnerabilities;
 
 pub use registry_error::RegistryError;
 pub use resolution::Resolution;
@@ -18,6 +19,7 @@ pub use signature::{
     Attached, AuthorityError, AuthorityEvidence, Candidate, Claim, KeyFingerprint, Material, Rejection,
     Signer, Verified,
 };
+pub use vulnerabilities::{Aliases, Vulnerabilities, VulnerabilityRef};
 
 /// All that is known about one image when it is judged.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use jiff::{Timestamp, civil::Date};
 
-use super::RegistryError;
+use super::{RegistryError, Vulnerabilities, VulnerabilityRef};
 use crate::image::Digest;
 
 /// How bad a vulnerability is. Ordered: [`Critical`](Self::Critical) is greatest.
@@ -192,7 +192,8 @@ impl Counts {
     }
 
     /// Counts one more.
-    pub fn add(&mut self, vulnerability: &Vulnerability) {
+    pub fn add<'a>(&mut self, vulnerability: impl Into<VulnerabilityRef<'a>>) {
+        let vulnerability = vulnerability.into();
         let severity = vulnerability.severity;
         let count = match severity.and_then(|severity| Severity::ALL.iter().position(|one| *one == severity))
         {
@@ -231,7 +232,7 @@ pub struct Scan {
     /// what it leaves out is not known to be harmless.
     pub counts: Counts,
     /// What was found, the worst first.
-    pub vulnerabilities: Vec<Vulnerability>,
+    pub vulnerabilities: Vulnerabilities,
 }
 
 /// What is known of one image's scans.

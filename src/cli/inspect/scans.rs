@@ -11,7 +11,7 @@ use crate::{
     cluster,
     decision::{attested_verdict, printable},
     evidence::{
-        Claim, Counts, Platform, Scan, ScanVerdict, Severity, Signer, Verified, VexStatus, Vulnerability,
+        Claim, Counts, Platform, Scan, ScanVerdict, Severity, Signer, Verified, VexStatus, VulnerabilityRef,
     },
     files,
     image::Digest,
@@ -146,7 +146,7 @@ pub(super) fn text(scan: &ShownScan, image: &Digest, now: Timestamp) -> String {
         line("cut", &format!("lists {listed} of {total}: what is not listed is not known to be harmless"));
     }
     for one in scan.vulnerabilities.iter().take(WORST) {
-        line("", &finding(one));
+        line("", &finding(&one));
     }
     match scan.vulnerabilities.len() {
         listed if listed > WORST => line("", &format!("and {} more", listed - WORST)),
@@ -173,17 +173,17 @@ fn severities() -> impl Iterator<Item = (Option<Severity>, &'static str)> {
     known.chain([(None, "of unknown severity")])
 }
 
-fn finding(one: &Vulnerability) -> String {
+fn finding(one: &VulnerabilityRef<'_>) -> String {
     let severity = one.severity.map_or("severity unknown", Severity::as_str);
-    let mut text = format!("{} {severity}", printable(&one.id, 64));
+    let mut text = format!("{} {severity}", printable(one.id, 64));
     let mut add = |text_of: String| text.push_str(&text_of);
     if !one.package.is_empty() {
-        add(format!(" {}", printable(&one.package, 100)));
+        add(format!(" {}", printable(one.package, 100)));
     }
     if !one.installed.is_empty() {
-        add(format!(" {}", printable(&one.installed, 64)));
+        add(format!(" {}", printable(one.installed, 64)));
     }
-    match one.fixed.as_deref() {
+    match one.fixed {
         None => {}
         Some("") => add(" (a fix exists)".to_owned()),
         Some(version) => add(format!(" → {}", printable(version, 64))),

@@ -118,11 +118,11 @@ async fn a_cluster_that_knows_no_verdicts_keeps_nobody_from_being_ready() {
     let api = FakeApi::start(|_, _| refusal(404, "the server could not find the requested resource")).await;
     let (notes, state) = start(&api);
     until("it is ready", || *state.borrow() == WatchState::Ready).await;
-    for what in ["Verdicts failing: cannot list", "Sources failing: cannot list"] {
+    for what in ["Verdicts failing: cannot list", "sources ", "Sources vouched"] {
         until(what, || notes.has(what)).await;
     }
     assert!(notes.has("install the definitions"));
-    assert!(!notes.has("vouched"), "policies that want verdicts fail");
+    assert!(!notes.has("Verdicts vouched"), "policies that want verdicts fail");
 }
 
 #[tokio::test]

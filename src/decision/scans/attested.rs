@@ -67,12 +67,7 @@ impl AttestedScans {
     /// About how many bytes it takes.
     pub(in crate::decision) fn size(&self) -> usize {
         let scans = self.verdicts.iter().filter_map(|verdict| verdict.content.as_ref().ok());
-        let found = scans.flat_map(|scan| &scan.vulnerabilities).map(|one| {
-            let aliases = one.aliases.iter().map(|alias| alias.len() + 24).sum::<usize>();
-            let texts = [&one.id, &one.package, &one.package_type, &one.installed];
-            let texts = texts.map(String::len).iter().sum::<usize>();
-            size_of_val(one) + aliases + texts + one.fixed.as_ref().map_or(0, String::len)
-        });
+        let found = scans.map(|scan| scan.vulnerabilities.bytes());
         found.sum::<usize>() + 256 * self.verdicts.len()
     }
 }
@@ -123,7 +118,7 @@ fn scan(report: Report, image: &Digest) -> Result<(Vec<Platform>, Scan), String>
             database_at: report.database_at,
             end_of_life: report.ended_distribution().map(Into::into),
             counts: report.counts(),
-            vulnerabilities: report.vulnerabilities,
+            vulnerabilities: report.vulnerabilities.into(),
         },
     ))
 }
@@ -157,7 +152,7 @@ mod tests {
         for subject in [image, Subject::default()] {
             let (platforms, scan) = about(subject).unwrap();
             assert_eq!((platforms, scan.counts.unknown.found), (Vec::new(), 1));
-            assert_eq!(scan.vulnerabilities, report().vulnerabilities);
+            assert_eq!(scan.vulnerabilities.to_vec(), report().vulnerabilities);
             assert_eq!(
                 (Some(scan.scanned_at), scan.database_at),
                 (report().scanned_at, report().database_at)

@@ -1,6 +1,6 @@
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
-use crate::evidence::Vulnerability;
+use crate::evidence::VulnerabilityRef;
 
 /// The time at which scans are judged.
 pub(super) struct Clock {
@@ -30,7 +30,8 @@ impl Clock {
     }
 
     /// Since when it has been known. A day that has not come yet is no date.
-    pub(super) fn known(&self, one: &Vulnerability) -> Known {
+    pub(super) fn known<'a>(&self, one: impl Into<VulnerabilityRef<'a>>) -> Known {
+        let one = one.into();
         let past = |date: &Date| *date <= self.today;
         match (one.published.filter(past), one.first_seen.filter(past)) {
             (Some(date), _) => Known::Published(date),
@@ -41,7 +42,7 @@ impl Clock {
 
     /// Whether it has been known for more than so many full days, from the beginning of the day (UTC) on. What has no date
     /// has no grace.
-    pub(super) fn is_older(&self, one: &Vulnerability, days: u16) -> bool {
+    pub(super) fn is_older<'a>(&self, one: impl Into<VulnerabilityRef<'a>>, days: u16) -> bool {
         let (Known::Published(date) | Known::Seen(date)) = self.known(one) else { return true };
         let (since, days) = (self.days_since(date), i32::from(days));
         since > days || (since == days && self.past_midnight)
@@ -84,6 +85,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::evidence::Vulnerability;
 
     fn published(on: &str) -> Vulnerability {
         Vulnerability { published: Some(on.parse().unwrap()), ..Vulnerability::default() }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     decision::{Finding, Reason, Verdict, printable},
-    evidence::{ScanSubject, Severity, Vulnerability},
+    evidence::{ScanSubject, Severity, VulnerabilityRef},
     policy::DenyRule,
 };
 
@@ -25,7 +25,7 @@ const SOURCES: usize = 3;
 
 /// A vulnerability that is denied.
 pub(super) struct Denial<'a> {
-    pub(super) vulnerability: &'a Vulnerability,
+    pub(super) vulnerability: VulnerabilityRef<'a>,
     /// What the policy takes it for.
     pub(super) severity: Severity,
     /// The first rule that denies it.
@@ -71,14 +71,17 @@ impl Case<'_> {
     }
 
     fn denied(&self, subject: &ScanSubject, mut denials: Vec<Denial<'_>>) -> Verdict {
-        let same = |one: &Vulnerability| (one.id.clone(), one.package.clone(), one.installed.clone());
+        let same = |denial: &Denial<'_>| {
+            let one = denial.vulnerability;
+            (one.id.to_owned(), one.package.to_owned(), one.installed.to_owned())
+        };
         denials.sort_by_cached_key(|denial| {
             let one = denial.vulnerability;
             let worst_first = (denial.severity, one.is_fixable(), one.score);
-            (std::cmp::Reverse(worst_first), same(one))
+            (std::cmp::Reverse(worst_first), same(denial))
         });
         // Two sources may have found it.
-        denials.dedup_by_key(|denial| same(denial.vulnerability));
+        denials.dedup_by_key(|denial| same(denial));
         let told: Vec<String> = denials.iter().take(TOLD).map(|denial| self.vulnerability(denial)).collect();
         let mut found = told.first().cloned().unwrap_or_default();
         if denials.len() > 1 {
@@ -111,7 +114,7 @@ impl Case<'_> {
             Some(severity) => severity.to_string(),
             None => format!("severity unknown, taken for {}", denial.severity),
         };
-        let clock = rule.older_than_days.map(|_| match self.clock.known(one) {
+        let clock = rule.older_than_days.map(|_| match self.clock.known(*one) {
             Known::Published(date) => format!(", published {date}, {}", self.clock.ago(date)),
             Known::Seen(date) => format!(", first seen here {date}, {}", self.clock.ago(date)),
             Known::Undated => ", no date known".to_owned(),
@@ -128,20 +131,20 @@ impl Case<'_> {
             Some(expired) => (expired, &clock),
             None => (&clock, &String::new()),
         };
-        let installed = match one.installed.as_str() {
+        let installed = match one.installed {
             "" => String::new(),
             version => format!(" {}", printable(version, NAME_LIMIT)),
         };
-        let fixed = match one.fixed.as_deref() {
+        let fixed = match one.fixed {
             None => String::new(),
             Some("") => " (a fix exists)".to_owned(),
             Some(version) => format!(" → {}", printable(version, NAME_LIMIT)),
         };
-        let package = match one.package.as_str() {
+        let package = match one.package {
             "" => String::new(),
             package => format!(" in {}", printable(package, NAME_LIMIT)),
         };
-        format!("{} ({severity}{inside}){package}{installed}{fixed}{behind}", printable(&one.id, NAME_LIMIT))
+        format!("{} ({severity}{inside}){package}{installed}{fixed}{behind}", printable(one.id, NAME_LIMIT))
     }
 
     fn stale(&self, subject: &ScanSubject, stale: Stale<'_>) -> Verdict {

@@ -26,7 +26,7 @@ pub(super) fn scan(vulnerabilities: Vec<Vulnerability>) -> Scan {
         database_at: None,
         end_of_life: None,
         counts,
-        vulnerabilities,
+        vulnerabilities: vulnerabilities.into(),
     }
 }
 

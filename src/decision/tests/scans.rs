@@ -199,7 +199,9 @@ fn what_is_cut_off_hurts_the_rules_that_it_could_break(
 }
 
 fn with_package(scan: &mut Scan, package: &str) {
-    scan.vulnerabilities.iter_mut().for_each(|one| one.package = package.to_owned());
+    let mut all = scan.vulnerabilities.to_vec();
+    all.iter_mut().for_each(|one| one.package = package.to_owned());
+    scan.vulnerabilities = all.into();
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::evidence::{Counts, Scan};
+use crate::evidence::{Counts, Scan, Vulnerabilities};
 
 fn scanning() -> Arc<World> {
     let rules = json!({
@@ -19,7 +19,7 @@ fn clean() -> Arc<ScanVerdict> {
             scanned_at: Timestamp::UNIX_EPOCH,
             database_at: None,
             counts: Counts::default(),
-            vulnerabilities: Vec::new(),
+            vulnerabilities: Vulnerabilities::default(),
         }),
     })
 }

@@ -14,6 +14,7 @@ use crate::{
     },
     evidence::{Count, Counts, Platform, Scan, ScanVerdict, Severity, VexStatus, Vulnerability},
     image::Digest,
+    policy::ATTESTATION_SOURCE,
     reports::{LIMITS, worst_first},
 };
 
@@ -94,6 +95,11 @@ fn check(spec: ImageScanVerdictSpec) -> Result<(Vec<Platform>, Scan), String> {
     if !ends || source.len() > 63 || !source.iter().all(fits) {
         return Err("spec.source: wanted 1 to 63 lowercase letters, digits and -".to_owned());
     }
+    if spec.source == ATTESTATION_SOURCE {
+        return Err(format!(
+            "spec.source: {ATTESTATION_SOURCE} is the source of what is signed beside images"
+        ));
+    }
     let platforms = platforms(spec.platforms.as_deref())?;
     let scanned_at = believable(spec.scanned_at.0, "spec.scannedAt")?;
     let database_at = spec.database.and_then(|database| database.updated_at);
@@ -119,7 +125,7 @@ fn check(spec: ImageScanVerdictSpec) -> Result<(Vec<Platform>, Scan), String> {
             database_at,
             end_of_life: spec.end_of_life.map(String::into),
             counts,
-            vulnerabilities,
+            vulnerabilities: vulnerabilities.into(),
         },
     ))
 }

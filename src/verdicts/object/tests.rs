@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     api::v1alpha1::{ImageScanVerdict, ScannedPlatform},
-    evidence::{ScanVerdict, Severity, VexStatus, Vulnerability},
+    evidence::{ScanVerdict, Severity, VexStatus, Vulnerability, VulnerabilityRef},
     reports::{Report, Subject},
 };
 
@@ -89,7 +89,7 @@ fn what_is_written_says_what_the_report_says() {
     assert_eq!(scan.counts.of(Some(Severity::Critical)).fixable, 1);
     assert_eq!(scan.counts.of(None).found, 1);
     let unstated = Vulnerability { first_seen: day("2026-03-01"), ..nameless("CVE-2024-1") };
-    assert_eq!(scan.vulnerabilities, [unstated, log4shell()], "what is excused comes last");
+    assert_eq!(scan.vulnerabilities.to_vec(), [unstated, log4shell()], "what is excused comes last");
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_score_is_written_where_no_severity_is_stated() {
     let stated = Vulnerability { score: Some(98), ..log4shell() };
     let unstated = Vulnerability { score: Some(70), published: day("2024-01-01"), ..nameless("CVE-2024-1") };
     let scan = read(&written(&report(vec![stated, unstated.clone()]), None)).content.unwrap();
-    assert_eq!(scan.vulnerabilities, [unstated, log4shell()]);
+    assert_eq!(scan.vulnerabilities.to_vec(), [unstated, log4shell()]);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn the_day_on_which_something_was_first_seen_is_kept_as_long_as_nobody_says_when
             scanned_at,
             previous: Some(&previous.spec),
         };
-        read(&to_object(&report(vulnerabilities), scanned)).content.unwrap().vulnerabilities
+        read(&to_object(&report(vulnerabilities), scanned)).content.unwrap().vulnerabilities.to_vec()
     };
     let unpublished = Vulnerability { published: None, vex: None, ..log4shell() };
     let later = scan_later(vec![nameless("CVE-2024-1"), nameless("CVE-2024-2"), unpublished], &first);
@@ -143,7 +143,7 @@ fn a_report_that_is_too_large_keeps_the_worst_and_says_so() {
     assert!(object.spec.truncated);
     let scan = read(&object).content.unwrap();
     assert_eq!(scan.counts.of(Some(Severity::Low)).found, 39_997);
-    let critical = |one: &Vulnerability| one.severity == Some(Severity::Critical);
+    let critical = |one: &VulnerabilityRef<'_>| one.severity == Some(Severity::Critical);
     assert_eq!(scan.vulnerabilities.iter().filter(|one| critical(one)).count(), 3);
     assert!(scan.vulnerabilities.len() < 40_000);
 }
@@ -177,8 +177,8 @@ fn texts_that_the_definition_does_not_take_are_cut() {
     let object = written(&report, None);
     assert_eq!((object.spec.scanner.name.as_str(), object.spec.truncated), ("unknown", false));
     let scan = read(&object).content.unwrap();
-    assert_eq!(scan.vulnerabilities[0].aliases, ["GHSA-1"]);
-    assert_eq!(scan.vulnerabilities[0].package.chars().count(), 256);
+    assert_eq!(scan.vulnerabilities.to_vec()[0].aliases, ["GHSA-1"]);
+    assert_eq!(scan.vulnerabilities.to_vec()[0].package.chars().count(), 256);
     assert_eq!(scan.end_of_life.unwrap().chars().count(), 128);
 }
 
@@ -193,7 +193,7 @@ fn a_vulnerability_whose_names_have_no_room_is_counted_and_said_to_be_missing(#[
     assert!(object.spec.truncated);
     let scan = read(&object).content.unwrap();
     assert_eq!((scan.counts.unknown.found, scan.counts.known[0].found), (1, 1));
-    assert_eq!(scan.vulnerabilities, [log4shell()], "what has room is listed");
+    assert_eq!(scan.vulnerabilities.to_vec(), [log4shell()], "what has room is listed");
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn as_many_other_names_as_there_is_room_for_are_kept() {
     let one = Vulnerability { aliases: names(32), ..nameless("CVE-2024-1") };
     let object = written(&report(vec![one]), None);
     assert!(!object.spec.truncated);
-    assert_eq!(read(&object).content.unwrap().vulnerabilities[0].aliases, names(32));
+    assert_eq!(read(&object).content.unwrap().vulnerabilities.to_vec()[0].aliases, names(32));
 }
 
 #[test]
@@ -304,6 +304,14 @@ fn an_object_without_content_is_a_verdict_that_nobody_can_read() {
 }
 
 #[test]
+fn nobody_writes_for_those_who_sign_attestations() {
+    let mut spec = spec();
+    spec["source"] = json!("attestation");
+    let verdict = from_value(&object_name(&digest(), "attestation"), spec).unwrap();
+    assert!(verdict.content.unwrap_err().contains("spec.source"));
+}
+
+#[test]
 fn a_name_that_says_nothing_leaves_the_word_to_the_content() {
     for name in ["house", "sha256-0.trivy", "", &digest().to_string()] {
         let verdict = from_value(name, spec()).unwrap();
@@ -327,7 +335,7 @@ proptest! {
         });
         let mut expected: Vec<_> = expected.collect();
         expected.sort_by(crate::reports::worst_first);
-        prop_assert_eq!(scan.vulnerabilities, expected);
+        prop_assert_eq!(scan.vulnerabilities.to_vec(), expected);
         prop_assert_eq!(scan.counts, report.counts());
     }
 }

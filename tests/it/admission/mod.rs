@@ -5,6 +5,7 @@ mod moved;
 mod policies;
 mod pull_secrets;
 mod refusals;
+mod scans;
 mod signatures;
 mod workloads;
 

@@ -2,6 +2,7 @@
 
 mod controllers;
 mod definitions;
+mod scan_requests;
 mod scan_verdicts;
 mod server;
 mod sources;

@@ -198,7 +198,8 @@ fn serve(
         .arg("--config")
         .arg(write("settings.json", &all.to_string()))
         .arg("--kubeconfig")
-        .arg(write("kubeconfig", kubeconfig));
+        .arg(write("kubeconfig", kubeconfig))
+        .args(["--namespace", "tidewaiter"]);
     Guarded::start(&command, directory).unwrap()
 }
 

@@ -141,9 +141,11 @@ fn changed(subjects: &[ScanSubject], change: impl Fn(&mut Scan)) -> Vec<ScanSubj
 
 /// Takes what `goes` says out of a scan, as if it had never been found.
 fn without(scan: &mut Scan, goes: impl Fn(&Vulnerability) -> bool) {
-    for one in scan.vulnerabilities.extract_if(.., |one| goes(one)) {
+    let mut all = scan.vulnerabilities.to_vec();
+    for one in all.extract_if(.., |one| goes(one)) {
         recount(&mut scan.counts, &one, false);
     }
+    scan.vulnerabilities = all.into();
 }
 
 fn recount(counts: &mut Counts, one: &Vulnerability, more: bool) {
@@ -158,11 +160,13 @@ fn recount(counts: &mut Counts, one: &Vulnerability, more: bool) {
 
 /// Changes each thing that was found, and counts it anew.
 fn with_each(scan: &mut Scan, change: impl Fn(&mut Vulnerability)) {
-    for one in &mut scan.vulnerabilities {
+    let mut all = scan.vulnerabilities.to_vec();
+    for one in &mut all {
         recount(&mut scan.counts, one, false);
         change(one);
         recount(&mut scan.counts, one, true);
     }
+    scan.vulnerabilities = all.into();
 }
 
 proptest! {
@@ -175,7 +179,9 @@ proptest! {
         let with_more = changed(&subjects, |scan| {
             scan.counts.add(&more);
             if !hide {
-                scan.vulnerabilities.push(more.clone());
+                let mut all = scan.vulnerabilities.to_vec();
+                all.push(more.clone());
+                scan.vulnerabilities = all.into();
             }
         });
         let (before, after) = (judged(&rules, &subjects), judged(&rules, &with_more));
@@ -277,7 +283,11 @@ proptest! {
     fn what_cannot_be_read_or_is_cut_off_never_admits_more(
         rules in any_rules(), subjects in any_subjects(), cut in 1..4_usize,
     ) {
-        let shortened = changed(&subjects, |scan| scan.vulnerabilities.truncate(cut));
+        let shortened = changed(&subjects, |scan| {
+            let mut all = scan.vulnerabilities.to_vec();
+            all.truncate(cut);
+            scan.vulnerabilities = all.into();
+        });
         let (whole, short) = (judged(&rules, &subjects), judged(&rules, &shortened));
         prop_assert!(badness(&whole) <= badness(&short), "{whole:?} {short:?}");
 
