@@ -10,10 +10,11 @@ use tokio::{
 use super::{
     ports::SystemClock,
     serve::{Format, either, end, follow},
-    settings::own_namespace,
+    settings::{Settings, own_namespace},
 };
 use crate::{
     cluster,
+    review::ports::{RegistryExchange, RegistryObserver},
     telemetry::{Metrics, start_logging},
     verdicts::{Controller, Parts, SourceObserver},
     webhook::{
@@ -37,6 +38,10 @@ pub struct Args {
     /// Where probes and Prometheus reach it, without TLS.
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     health_listen: SocketAddr,
+    /// The settings file, as `serve` reads it: registries, and credentials for them. Only for sources that hand images to a
+    /// scanner which fetches them itself.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// The cluster to work for; as kubectl finds it if absent, or the one that this Pod runs in.
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
@@ -72,14 +77,17 @@ async fn control(args: Args) -> anyhow::Result<ExitCode> {
     let namespace =
         namespace.context("this is no Pod: say with --namespace where scan Jobs run and Secrets are")?;
     let client = cluster::client(args.kubeconfig.as_deref()).await?;
-    let metrics = Metrics::new([]);
+    let settings = Settings::read(args.config.as_deref())?;
+    let metrics = Metrics::new(settings.registry_hosts());
+    let told = Arc::new(Told(metrics.clone()));
     let readiness = Arc::new(Readiness::default());
     let mut health =
         Server::start(args.health_listen, None, 1, health::configure(readiness.clone(), metrics.clone()))?;
     let Controller { states, tasks } = Controller::start(Parts {
         client,
         namespace,
-        observer: Arc::new(Told(metrics)),
+        layers: Arc::new(settings.registries(told.clone())?),
+        observer: told,
         clock: Arc::new(SystemClock),
         runtime: Handle::current(),
     });
@@ -100,6 +108,13 @@ async fn control(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Brings what sources do into metrics.
 struct Told(Arc<Metrics>);
+
+impl RegistryObserver for Told {
+    fn registry_request(&self, exchange: &RegistryExchange<'_>) {
+        let RegistryExchange { host, class, outcome, duration } = *exchange;
+        self.0.registry_request(host, class, outcome, duration);
+    }
+}
 
 impl SourceObserver for Told {
     fn sources(&self, names: &[Box<str>]) {

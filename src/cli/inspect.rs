@@ -1,3 +1,8 @@
+//! `tidewaiter inspect`: what can be learned about an image.
+
+mod scans;
+mod suggest;
+
 use std::{
     fmt::Write as _,
     fs,
@@ -8,8 +13,10 @@ use std::{
 };
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use self::suggest::{Known, Suggestion, suggest};
 use super::{ports::Unobserved, settings::Settings};
 use crate::{
     decision::printable,
@@ -27,14 +34,14 @@ const TIME: Duration = Duration::from_secs(60);
 const FILE_LIMIT: u64 = 1 << 20;
 
 /// Show what can be learned about an image: its digest, its platforms, and every signature and attestation
-/// beside it, with who made it and whether it holds.
+/// beside it, with who made it and whether it holds; and what scanners have said of it.
 ///
 /// Certificates, log entries and timestamps are checked by the trust roots of Sigstore's public-good
 /// instance and of GitHub, as this version knows them, and by those given. A signature of a key is checked by
 /// the keys given. The registry's answers decide nothing: this only shows.
 ///
 /// Exits with 0 if the image was found, whether or not anything holds, and with 2 if it could not be asked.
-/// With --suggest-policy, exits with 1 if nothing holds that a policy could demand.
+/// With --suggest-policy, exits with 1 if there is nothing that a policy could demand.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -50,7 +57,16 @@ pub struct Args {
     /// The repository in which signatures are looked for, if not the image's own.
     #[arg(long, value_name = "REPOSITORY")]
     source: Option<Repository>,
-    /// Print the smallest policy that would admit the image for what is signed and attested.
+    /// What scanners have said: a file or a directory of ImageScanVerdicts. May be given several times.
+    #[arg(long, value_name = "PATH")]
+    verdicts: Vec<PathBuf>,
+    /// Show the ImageScanVerdicts of the cluster too: of that which kubectl would talk to.
+    #[arg(long)]
+    cluster: bool,
+    /// Show the ImageScanVerdicts of the cluster that this file names.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Print the smallest policy that would admit the image for what is signed, attested and scanned.
     #[arg(long)]
     suggest_policy: bool,
     /// How to answer.
@@ -64,7 +80,8 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   tidewaiter inspect registry.example.com/team/app:1.4
-  tidewaiter inspect --key cosign.pub --suggest-policy registry.example.com/team/app:1.4";
+  tidewaiter inspect --key cosign.pub --suggest-policy registry.example.com/team/app:1.4
+  tidewaiter inspect --cluster registry.example.com/team/app:1.4";
 
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
 enum Output {
@@ -98,27 +115,45 @@ struct Shown {
     fails: Vec<(String, Rejection)>,
 }
 
+impl Args {
+    fn asks_for_scans(&self) -> bool {
+        self.cluster || self.kubeconfig.is_some() || !self.verdicts.is_empty()
+    }
+}
+
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let settings = Settings::read(args.config.as_deref())?;
     let means = Means::read(args)?;
     let registries = settings.registries(Arc::new(Unobserved))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let (digest, manifest, candidates) = runtime.block_on(look(args, &registries))?;
+    let (digest, manifest, candidates, stored) = runtime.block_on(async {
+        let (digest, manifest, candidates) = look(args, &registries).await?;
+        let stored = scans::stored(args, &digest, &manifest).await?;
+        anyhow::Ok((digest, manifest, candidates, stored))
+    })?;
     let shown: Vec<Shown> = candidates.iter().map(|candidate| means.show(candidate, &digest)).collect();
+    let mut scans = scans::attested(&shown, &digest);
+    scans.extend(stored);
+    let known =
+        Known { digest: &digest, manifest: &manifest, shown: &shown, scans: &scans, now: Timestamp::now() };
     if args.suggest_policy {
-        let Some(documents) = suggestion(args, &means, &shown) else {
-            super::print(b"# nothing beside the image holds by what is known: give keys or trust roots\n")?;
+        let Suggestion { notes, documents } = suggest(args, &means, &known).unwrap_or_default();
+        for note in notes {
+            super::print(format!("# {note}\n").as_bytes())?;
+        }
+        if documents.is_empty() {
+            super::print(b"# there is nothing that a policy could demand by what is known: give keys, trust roots or verdicts\n")?;
             return Ok(ExitCode::from(1));
-        };
+        }
         for document in documents {
             super::print(format!("---\n{}", serde_saphyr::to_string(&document)?).as_bytes())?;
         }
         return Ok(ExitCode::SUCCESS);
     }
     match args.output {
-        Output::Text => super::print(text(args, &digest, &manifest, &shown).as_bytes())?,
+        Output::Text => super::print(text(args, &known).as_bytes())?,
         Output::Json => {
-            let mut json = serde_json::to_vec_pretty(&document(args, &digest, &manifest, &shown))?;
+            let mut json = serde_json::to_vec_pretty(&document(args, &known))?;
             json.push(b'\n');
             super::print(&json)?;
         }
@@ -277,7 +312,8 @@ fn signer_text(signer: Option<&Signer>) -> String {
     }
 }
 
-fn text(args: &Args, digest: &Digest, manifest: &ImageManifest, shown: &[Shown]) -> String {
+fn text(args: &Args, known: &Known<'_>) -> String {
+    let Known { digest, manifest, shown, scans, now } = known;
     let mut text = format!("image      {}\ndigest     {digest}\n", args.image);
     // OK below because writing to a String cannot fail
     writeln!(text, "type       {}", manifest.media_type).unwrap();
@@ -287,7 +323,7 @@ fn text(args: &Args, digest: &Digest, manifest: &ImageManifest, shown: &[Shown])
     if shown.is_empty() {
         text.push_str("signed     by nobody: there is neither signature nor attestation\n");
     }
-    for one in shown {
+    for one in *shown {
         text.push('\n');
         match &one.unverified {
             Err(rejection) => {
@@ -314,14 +350,17 @@ fn text(args: &Args, digest: &Digest, manifest: &ImageManifest, shown: &[Shown])
             text.push_str("  unknown  no key was given to check it by: --key FILE\n");
         }
     }
+    if scans.is_empty() && args.asks_for_scans() {
+        text.push_str("\nscanned    by nobody: there is no verdict\n");
+    }
+    for scan in *scans {
+        text.push_str(&scans::text(scan, digest, *now));
+    }
     text
 }
 
-fn document(args: &Args, digest: &Digest, manifest: &ImageManifest, shown: &[Shown]) -> Value {
-    let signer = |signer: &Signer| match signer {
-        Signer::Identity { subject, issuer } => json!({"subject": subject, "issuer": issuer}),
-        Signer::Key(fingerprint) => json!({"keyFingerprint": fingerprint.to_string()}),
-    };
+fn document(args: &Args, known: &Known<'_>) -> Value {
+    let Known { digest, manifest, shown, scans, .. } = known;
     let claim = |claim: &Result<Claim, Rejection>| match claim {
         Ok(Claim::Image { annotations, identity }) => {
             json!({"kind": "signature", "annotations": annotations, "dockerReference": identity})
@@ -342,7 +381,7 @@ fn document(args: &Args, digest: &Digest, manifest: &ImageManifest, shown: &[Sho
             let mut value = match &one.unverified {
                 Ok(unverified) => json!({
                     "format": unverified.format.as_str(),
-                    "signer": unverified.signer.as_ref().map(signer),
+                    "signer": unverified.signer.as_ref().map(signer_document),
                     "logged": unverified.logged,
                     "claim": claim(&unverified.claim),
                 }),
@@ -354,7 +393,7 @@ fn document(args: &Args, digest: &Digest, manifest: &ImageManifest, shown: &[Sho
                 .iter()
                 .map(|(by, verified)| {
                     let times: Vec<String> = verified.times.iter().map(ToString::to_string).collect();
-                    json!({"by": by, "signer": signer(&verified.signer), "logged": verified.logged, "times": times})
+                    json!({"by": by, "signer": signer_document(&verified.signer), "logged": verified.logged, "times": times})
                 })
                 .collect();
             let fails = one.fails.iter();
@@ -362,78 +401,22 @@ fn document(args: &Args, digest: &Digest, manifest: &ImageManifest, shown: &[Sho
             value
         })
         .collect();
-    json!({
+    let mut document = json!({
         "image": args.image.to_string(),
         "digest": digest,
         "mediaType": manifest.media_type,
         "platforms": platforms,
         "beside": beside,
-    })
+    });
+    if !scans.is_empty() || args.asks_for_scans() {
+        document["scans"] = scans.iter().map(scans::document).collect();
+    }
+    document
 }
 
-/// The smallest policy that demands what holds, one signature or else each kind of attestation, and before it
-/// the trust roots that it names.
-fn suggestion(args: &Args, means: &Means, shown: &[Shown]) -> Option<Vec<Value>> {
-    let holding = || shown.iter().flat_map(|one| &one.holds);
-    let root_of = |by: &str| means.roots.iter().find(|root| root.name == by)?.resource.as_ref();
-    let authority = |name: &str, (by, verified): &(String, Verified)| {
-        let mut authority = match &verified.signer {
-            Signer::Key(fingerprint) => {
-                let (_, _, pem) = means.keys.iter().find(|(_, key, _)| key.fingerprint() == *fingerprint)?;
-                json!({"name": name, "key": {"inline": pem}})
-            }
-            Signer::Identity { subject, issuer } => {
-                let mut keyless = json!({"identities": [{"issuer": issuer, "subject": subject}]});
-                if !verified.logged {
-                    keyless["transparencyLog"] = json!("Ignored");
-                }
-                if let Some(resource) = root_of(by) {
-                    keyless["trustRootRef"] = json!({"name": resource["metadata"]["name"]});
-                }
-                json!({"name": name, "keyless": keyless})
-            }
-        };
-        if let Some(source) = &args.source {
-            authority["source"] = json!({"repository": source.to_string()});
-        }
-        Some(authority)
-    };
-    let mut spec = json!({"match": {"images": [args.image.name()]}});
-    let mut documents: Vec<Value> = Vec::new();
-    let mut name_root = |(by, _): &(String, Verified)| {
-        documents.extend(root_of(by).filter(|root| !documents.contains(root)).cloned());
-    };
-    let signed = holding().find(|(_, verified)| matches!(verified.claim, Claim::Image { .. }));
-    if let Some(signed) = signed {
-        name_root(signed);
-        spec["signatures"] = json!({"authorities": [authority("publisher", signed)?]});
-    } else {
-        let mut rules: Vec<Value> = Vec::new();
-        for attested in holding() {
-            let Claim::Attestation { predicate_type, .. } = &attested.1.claim else { continue };
-            if rules.iter().any(|rule| rule["predicateType"] == **predicate_type) {
-                continue;
-            }
-            name_root(attested);
-            let name = format!("attestation-{}", rules.len() + 1);
-            rules.push(json!({
-                "name": name, "predicateType": predicate_type,
-                "inlineAuthorities": [authority("publisher", attested)?],
-            }));
-        }
-        if rules.is_empty() {
-            return None;
-        }
-        spec["attestations"] = json!(rules);
+fn signer_document(signer: &Signer) -> Value {
+    match signer {
+        Signer::Identity { subject, issuer } => json!({"subject": subject, "issuer": issuer}),
+        Signer::Key(fingerprint) => json!({"keyFingerprint": fingerprint.to_string()}),
     }
-    let name: String =
-        args.image.repository().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    let name = name.trim_matches('-').chars().take(200).collect::<String>();
-    documents.push(json!({
-        "apiVersion": "tidewaiter.dev/v1alpha1",
-        "kind": "ClusterImageAdmissionPolicy",
-        "metadata": {"name": name},
-        "spec": spec,
-    }));
-    Some(documents)
 }

@@ -3,7 +3,7 @@
 //! [`WatchedPolicies`] and [`ClusterNamespaces`] follow what the API server stores and answer from
 //! memory; [`WatchedTrust`] brings trust roots, and the Secrets and ConfigMaps that are named, to whoever
 //! makes keys and trust roots of them; [`WatchedVerdicts`] brings scan verdicts to whoever keeps them, and
-//! [`ScanEvents`] tells whoever scans which of them are missing; [`ClusterPullSecrets`] asks when a review needs it and
+//! [`ScanEvents`] tells whoever scans which of them are missing; [`scan_verdicts`] asks for those on one digest; [`ClusterPullSecrets`] asks when a review needs it and
 //! remembers the answer for seconds.
 //! Each of them says what it does not know: before the first list every policy fails, a namespace
 //! that is not known to be current is asked for, and what cannot be asked is an error.
@@ -25,6 +25,7 @@ mod namespaces;
 mod policies;
 mod pull_secrets;
 mod scan_events;
+mod scan_verdicts;
 mod sources;
 mod standing;
 #[cfg(test)]
@@ -45,6 +46,7 @@ pub use namespaces::ClusterNamespaces;
 pub use policies::{PoliciesObserver, PolicyTally, PublishedPolicies, WatchedPolicies};
 pub use pull_secrets::{ClusterPullSecrets, NoPullSecrets};
 pub use scan_events::ScanEvents;
+pub use scan_verdicts::{ScanVerdictsError, scan_verdicts};
 pub use sources::{SourceObject, WatchedSources};
 pub use standing::WatchState;
 pub use trust::WatchedTrust;

@@ -20,5 +20,5 @@ pub use decide::{
 };
 pub use explain::{Refusal, denial, printable, warnings};
 pub use judge::{DigestDemand, judge, judge_digest};
-pub use scans::AttestedScans;
+pub use scans::{AttestedScans, attested_verdict};
 pub use verdict::{Check, Finding, Reason, Verdict};

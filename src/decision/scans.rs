@@ -14,7 +14,7 @@ use std::borrow::Cow;
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use self::attested::AttestedScans;
+pub use self::attested::{AttestedScans, attested_verdict};
 use self::{clock::Clock, told::Denial};
 use super::{
     Finding, Reason, Verdict,

@@ -21,8 +21,7 @@ use crate::{
 /// The most layers that an image may have. Docker stops at 127.
 const LAYERS: usize = 256;
 /// What the media types of layers begin with (OCI image-spec 1.1, "Image Layer Filesystem Changeset"; Docker's schema 2).
-const LAYER_TYPES: [&str; 2] =
-    ["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."];
+const LAYER_TYPES: [&str; 2] = ["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."];
 
 /// To learn where the layers of an image are.
 struct LayersOf<'a> {
@@ -62,7 +61,11 @@ impl Errand for LayersOf<'_> {
 
 impl Registries {
     /// The manifest or index `image`, of which the digest has been checked.
-    pub(super) async fn manifest_body(&self, visit: Visit<'_>, image: &Digest) -> Result<Vec<u8>, RegistryError> {
+    pub(super) async fn manifest_body(
+        &self,
+        visit: Visit<'_>,
+        image: &Digest,
+    ) -> Result<Vec<u8>, RegistryError> {
         let url = visit.endpoint.url(&format!("{}/manifests/{image}", visit.repository));
         let accept = Some(self.accept.clone());
         let (class, method) = (Class::Manifest, Method::GET);
@@ -171,10 +174,10 @@ mod tests {
     ) {
         let image = |(at, platform): (usize, &&str)| ImagePlatform {
             platform: Some(platform.parse().unwrap()),
-            digest: Digest::sha256(&[at as u8]),
+            digest: Digest::sha256(at.to_string().as_bytes()),
         };
         let found = chosen(platforms.iter().enumerate().map(image).collect(), &wanted.parse().unwrap());
         let found = found.map(|found| found.map(|(_, digest)| digest)).map_err(|_| ());
-        assert_eq!(found, expected.map(|at| at.map(|at| Digest::sha256(&[at as u8]))));
+        assert_eq!(found, expected.map(|at| at.map(|at| Digest::sha256(at.to_string().as_bytes()))));
     }
 }

@@ -11,6 +11,7 @@ mod cosign;
 mod damaged;
 mod definitions_on_disk;
 mod examination;
+mod inspect;
 mod known_attacks;
 mod openapi;
 mod references;

@@ -32,9 +32,9 @@ pub use vulnerabilities::{
     VulnerabilityRule, VulnerabilityRules,
 };
 pub use vulnerability_source::{
-    ClairSource, ImportedSource, ReportFormat, ScanJobSource, ScanResources, SourceMatch, SourceSecretRef,
-    TrivyClient, TrivyOperatorSource, VulnerabilitySource, VulnerabilitySourceSpec,
-    VulnerabilitySourceStatus,
+    ClairSource, HarborSource, ImportedSource, LoginSecretRef, QuaySource, ReportFormat, ScanJobSource,
+    ScanResources, SourceMatch, SourceSecretRef, TrivyClient, TrivyOperatorSource, VulnerabilitySource,
+    VulnerabilitySourceSpec, VulnerabilitySourceStatus,
 };
 
 /// The version part of `apiVersion`.

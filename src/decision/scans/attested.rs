@@ -43,7 +43,9 @@ impl AttestedScans {
                         }
                         _ => None,
                     });
-                    scans.verdicts.extend(newest(statements.map(|statement| read(statement, image))));
+                    scans
+                        .verdicts
+                        .extend(newest(statements.map(|statement| attested_verdict(statement, image))));
                     continue;
                 }
                 AuthorityEvidence::Unusable(error) => Verdict::Violated(Finding {
@@ -98,8 +100,8 @@ fn newest(verdicts: impl Iterator<Item = ScanVerdict>) -> Vec<Arc<ScanVerdict>> 
     kept
 }
 
-/// What a verified statement about `image` says of its scan.
-fn read(statement: &Value, image: &Digest) -> ScanVerdict {
+/// What a statement about `image` says of its scan. Whether it is signed, and by whom, is not known here.
+pub fn attested_verdict(statement: &Value, image: &Digest) -> ScanVerdict {
     let report = read_statement(statement).map_err(|error| error.to_string());
     let (platforms, content) = match report.and_then(|report| scan(report, image)) {
         Ok((platforms, scan)) => (platforms, Ok(scan)),

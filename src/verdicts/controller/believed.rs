@@ -6,8 +6,9 @@ use super::{
 };
 use crate::{
     api::v1alpha1::{ImageScanVerdict, ImageScanVerdictSpec, ScannedPlatform},
+    evidence::Platform,
     image::Digest,
-    reports::{Bound, ReadError, Report},
+    reports::{Binding, Bound, ReadError, Report},
 };
 
 /// How far ahead of ours a clock may be.
@@ -55,7 +56,7 @@ impl Believed {
     /// A report that somebody else has ordered: it must itself say what it is about and when that was scanned.
     pub fn found(source: &Source, report: Report, now: Timestamp) -> Result<Self, Disbelief> {
         let scanned_at = report.scanned_at.ok_or(Disbelief::Undated)?;
-        Self::new(source, report, None, scanned_at, now)
+        Self::new(source, of_platform_of(source, report), None, scanned_at, now)
     }
 
     /// A report that we have ordered, on `digest`. What it does not say of itself is what was ordered; if it is
@@ -67,21 +68,56 @@ impl Believed {
         now: Timestamp,
     ) -> Result<Self, Disbelief> {
         let scanned_at = report.scanned_at.unwrap_or(now);
+        Self::new(source, of_platform_of(source, report), Some(digest), scanned_at, now)
+    }
+
+    /// The same where `digest` is known to be that of what was scanned as a whole, of whatever platform that is.
+    pub fn of_manifest(
+        source: &Source,
+        report: Report,
+        digest: &Digest,
+        now: Timestamp,
+    ) -> Result<Self, Disbelief> {
+        let scanned_at = report.scanned_at.unwrap_or(now);
         Self::new(source, report, Some(digest), scanned_at, now)
+    }
+
+    /// The same of all that is in an index, of which these are the digests. The report may speak of them in place of the
+    /// index, and need not name one in which nothing was found.
+    pub fn of_whole_index(
+        source: &Source,
+        mut report: Report,
+        index: &Digest,
+        children: &[Digest],
+        now: Timestamp,
+    ) -> Result<Self, Disbelief> {
+        report.subject.digests.retain(|digest| !children.contains(digest));
+        Self::of_manifest(source, report, index, now)
+    }
+
+    /// The same of one platform of the index `index`, in which it has this digest, and which was what was ordered.
+    pub fn of_platform(
+        source: &Source,
+        report: Report,
+        index: &Digest,
+        (platform, manifest): (Platform, &Digest),
+        now: Timestamp,
+    ) -> Result<Self, Disbelief> {
+        let of = Self::of_manifest(source, report, manifest, now)?;
+        let platforms = vec![(platform, Some(manifest.clone()))];
+        let bound = Bound { digest: index.clone(), platforms, by: Binding::Platform };
+        Ok(Self { bound, ..of })
     }
 
     fn new(
         source: &Source,
-        mut report: Report,
+        report: Report,
         wanted: Option<&Digest>,
         scanned_at: Timestamp,
         now: Timestamp,
     ) -> Result<Self, Disbelief> {
         if scanned_at > now + CLOCKS {
             return Err(Disbelief::FutureDated(scanned_at));
-        }
-        if report.subject.platform.is_none() {
-            report.subject.platform = source.platform.clone();
         }
         let bound = report.bind(wanted, None)?;
         Ok(Self { source: source.name.clone(), report, bound, scanned_at: scanned_at.min(now) })
@@ -99,7 +135,7 @@ impl Believed {
 
     /// Its verdict, by what was said `before`.
     pub fn verdict(&self, before: Option<&ImageScanVerdictSpec>) -> ImageScanVerdict {
-        let platform = |(platform, digest): &(crate::evidence::Platform, Option<Digest>)| ScannedPlatform {
+        let platform = |(platform, digest): &(Platform, Option<Digest>)| ScannedPlatform {
             platform: platform.to_string(),
             digest: digest.as_ref().map(Digest::to_string),
         };
@@ -115,6 +151,14 @@ impl Believed {
             },
         )
     }
+}
+
+/// A report that speaks of the platform of its source, unless it says one itself.
+fn of_platform_of(source: &Source, mut report: Report) -> Report {
+    if report.subject.platform.is_none() {
+        report.subject.platform = source.platform.clone();
+    }
+    report
 }
 
 #[cfg(test)]

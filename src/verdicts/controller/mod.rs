@@ -2,7 +2,10 @@
 
 mod believed;
 mod clair;
+mod harbor;
+mod http;
 mod operator;
+mod quay;
 mod scan_job;
 mod scanner;
 mod schedule;
@@ -38,7 +41,7 @@ use crate::{
         Feed, SourceObject, VerdictWriter, WatchState, WatchedSources, follow_pods, follow_verdicts,
         follow_wanted,
     },
-    review::ports::Clock,
+    review::ports::{Clock, Layers},
 };
 
 /// How often it is looked whether something is due that nothing has announced.
@@ -59,6 +62,8 @@ pub struct Parts {
     pub observer: Arc<dyn SourceObserver>,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
+    /// Says where images' layers are, for scanners that fetch them themselves.
+    pub layers: Arc<dyn Layers>,
     /// Where everything runs.
     pub runtime: Handle,
 }
@@ -77,6 +82,7 @@ struct Work {
     changed: Arc<Notify>,
     means: operator::Means,
     namespace: Box<str>,
+    layers: Arc<dyn Layers>,
     known: Vec<(SourceObject, Result<Arc<Source>, String>)>,
     feeds: HashMap<Box<str>, (Arc<Source>, AbortHandle)>,
     feeding: JoinSet<Infallible>,
@@ -88,7 +94,7 @@ struct Work {
 impl Controller {
     /// Begins to work.
     pub fn start(parts: Parts) -> Self {
-        let Parts { client, namespace, observer, clock, runtime } = parts;
+        let Parts { client, namespace, observer, clock, layers, runtime } = parts;
         let schedule = Arc::<Mutex<Schedule>>::default();
         let changed = Arc::new(Notify::new());
         let (sources, sources_task) = WatchedSources::start(client.clone(), &runtime);
@@ -135,6 +141,7 @@ impl Controller {
                 runtime: runtime.clone(),
             },
             namespace,
+            layers,
             known: Vec::new(),
             feeds: HashMap::new(),
             feeding: JoinSet::new(),
@@ -253,6 +260,7 @@ impl Work {
                     client: self.means.client.clone(),
                     namespace: self.namespace.clone(),
                     clock: self.means.clock.clone(),
+                    layers: self.layers.clone(),
                 };
                 Arc::new(Scanner::new(scan.source.clone(), surroundings))
             });

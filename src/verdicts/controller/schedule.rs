@@ -40,8 +40,8 @@ const LATEST: SignedDuration = SignedDuration::from_hours(6);
 const REST: SignedDuration = SignedDuration::from_secs(5);
 /// … up to this.
 const LONGEST_REST: SignedDuration = SignedDuration::from_mins(10);
-/// How soon an image is scanned again at the earliest, whatever date its verdict bears.
-const APART: SignedDuration = SignedDuration::from_mins(10);
+/// The longest pause after a source has had nothing to say yet, doubled each time.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
 
 /// What is known of images, verdicts and sources.
 #[derive(Default)]
@@ -81,6 +81,8 @@ struct Lane {
 #[derive(Clone, Copy)]
 struct Wait {
     failures: u32,
+    /// How often in a row the source had nothing to say yet.
+    not_yet: u32,
     until: Timestamp,
 }
 
@@ -102,7 +104,7 @@ pub enum Ended {
     Done,
     /// The image could not be scanned; others perhaps can.
     Failed,
-    /// The source has nothing to say yet: ask again after this.
+    /// The source has nothing to say yet: ask again after this, and twice that if it has nothing to say then.
     NotYet(SignedDuration),
     /// The source is in trouble itself: nothing can be scanned.
     Trouble,
@@ -273,7 +275,7 @@ impl Schedule {
     pub fn ended(&mut self, source: &str, digest: &Digest, ended: Ended, now: Timestamp) {
         let Some(lane) = self.lanes.get_mut(source) else { return };
         lane.under_way.remove(digest);
-        let failures = lane.waits.get(digest).map_or(0, |wait| wait.failures);
+        let (failures, not_yet) = lane.waits.get(digest).map_or((0, 0), |wait| (wait.failures, wait.not_yet));
         if ended != Ended::Trouble {
             (lane.troubles, lane.rests_until) = (0, None);
         }
@@ -282,13 +284,17 @@ impl Schedule {
                 if let Some(image) = self.images.get_mut(digest) {
                     image.wanted = None;
                 }
-                Some(Wait { failures: 0, until: now + APART })
+                Some(Wait { failures: 0, not_yet: 0, until: now + lane.source.apart() })
             }
             Ended::Failed => {
                 let pause = after_failure(failures, lane.source.retries());
-                Some(Wait { failures: failures + 1, until: now + pause + pause / 8 * spread(digest) })
+                let until = now + pause + pause / 8 * spread(digest);
+                Some(Wait { failures: failures + 1, not_yet: 0, until })
             }
-            Ended::NotYet(pause) => Some(Wait { failures, until: now + pause }),
+            Ended::NotYet(pause) => {
+                let until = now + doubled(pause, not_yet, LONGEST_WAIT);
+                Some(Wait { failures, not_yet: not_yet + 1, until })
+            }
             Ended::Trouble => {
                 lane.rests_until = Some(now + doubled(REST, lane.troubles, LONGEST_REST));
                 lane.troubles += 1;

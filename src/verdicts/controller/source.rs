@@ -1,7 +1,10 @@
 use jiff::SignedDuration;
 
 use crate::{
-    api::v1alpha1::{ClairSource, ReportFormat, ScanJobSource, TrivyOperatorSource, VulnerabilitySourceSpec},
+    api::v1alpha1::{
+        ClairSource, HarborSource, QuaySource, ReportFormat, ScanJobSource, TrivyOperatorSource,
+        VulnerabilitySourceSpec,
+    },
     evidence::Platform,
     image::{ImagePattern, ImageReference},
     reports::Format,
@@ -42,8 +45,12 @@ pub struct Source {
 pub enum SourceKind {
     /// A Clair that is asked.
     Clair(ClairSource),
+    /// A Harbor that is asked what its scanner has found.
+    Harbor(HarborSource),
     /// Verdicts that somebody else writes.
     Imported,
+    /// A Quay that is asked what its scanner has found.
+    Quay(QuaySource),
     /// Jobs that scan.
     ScanJob(Box<ScanJobSource>),
     /// Reports of the Trivy operator.
@@ -55,7 +62,9 @@ impl SourceKind {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Clair(_) => "Clair",
+            Self::Harbor(_) => "Harbor",
             Self::Imported => "Imported",
+            Self::Quay(_) => "Quay",
             Self::ScanJob(_) => "ScanJob",
             Self::TrivyOperator(_) => "TrivyOperator",
         }
@@ -70,14 +79,7 @@ impl Source {
         generation: i64,
         spec: &VulnerabilitySourceSpec,
     ) -> Result<Self, String> {
-        let VulnerabilitySourceSpec { trivy_operator, scan_job, clair, imported, .. } = spec;
-        let kind = match (trivy_operator, scan_job, clair, imported) {
-            (Some(operator), None, None, None) => SourceKind::TrivyOperator(operator.clone()),
-            (None, Some(job), None, None) => SourceKind::ScanJob(Box::new(job.clone())),
-            (None, None, Some(clair), None) => SourceKind::Clair(clair.clone()),
-            (None, None, None, Some(_)) => SourceKind::Imported,
-            _ => return Err("spec: set exactly one of trivyOperator, scanJob, clair and imported".to_owned()),
-        };
+        let kind = kind(spec)?;
         let pattern = |(at, text): (usize, &String)| {
             text.parse().map_err(|error| format!("spec.match.images[{at}]: {text:?}: {error}"))
         };
@@ -100,6 +102,15 @@ impl Source {
 
     /// Whether it is asked about `image`, or believed about it.
     pub fn is_about(&self, image: &ImageReference) -> bool {
+        let registry = match &self.kind {
+            SourceKind::Harbor(HarborSource { registry, .. })
+            | SourceKind::Quay(QuaySource { registry, .. }) => Some(registry),
+            _ => None,
+        };
+        registry.is_none_or(|registry| registry == image.host()) && self.has_among_its_images(image)
+    }
+
+    fn has_among_its_images(&self, image: &ImageReference) -> bool {
         self.images.as_ref().is_none_or(|images| images.iter().any(|pattern| pattern.matches(image)))
     }
 
@@ -108,16 +119,16 @@ impl Source {
         self.images.is_none()
     }
 
-    /// Whether it scans when it is asked, and may be asked now.
+    /// Whether it is asked about images, and may be asked now.
     pub fn scans(&self) -> bool {
-        !self.suspended && matches!(self.kind, SourceKind::Clair(_) | SourceKind::ScanJob(_))
+        !self.suspended && !matches!(self.kind, SourceKind::Imported | SourceKind::TrivyOperator(_))
     }
 
     /// How many scans it makes at once.
     pub fn parallelism(&self) -> usize {
         match &self.kind {
             SourceKind::ScanJob(job) => job.parallelism.unwrap_or(PARALLELISM).into(),
-            SourceKind::Clair(_) | SourceKind::Imported | SourceKind::TrivyOperator(_) => PARALLELISM.into(),
+            _ => PARALLELISM.into(),
         }
     }
 
@@ -125,16 +136,61 @@ impl Source {
     pub fn retries(&self) -> u32 {
         match &self.kind {
             SourceKind::ScanJob(job) => job.retries.unwrap_or(RETRIES).into(),
-            SourceKind::Clair(_) | SourceKind::Imported | SourceKind::TrivyOperator(_) => RETRIES.into(),
+            _ => RETRIES.into(),
+        }
+    }
+
+    /// How soon an image is looked at again at the earliest, whatever date its verdict bears. Who cannot be told to scan
+    /// says the same for long.
+    pub fn apart(&self) -> SignedDuration {
+        match self.kind {
+            SourceKind::Harbor(_) => SignedDuration::from_hours(1),
+            _ => SignedDuration::from_mins(10),
         }
     }
 }
 
+fn kind(spec: &VulnerabilitySourceSpec) -> Result<SourceKind, String> {
+    let VulnerabilitySourceSpec { trivy_operator, scan_job, clair, harbor, quay, imported, .. } = spec;
+    let kinds = [
+        trivy_operator.clone().map(SourceKind::TrivyOperator),
+        scan_job.clone().map(|job| SourceKind::ScanJob(Box::new(job))),
+        clair.clone().map(SourceKind::Clair),
+        harbor.clone().map(SourceKind::Harbor),
+        quay.clone().map(SourceKind::Quay),
+        imported.as_ref().map(|_| SourceKind::Imported),
+    ];
+    let mut set = kinds.into_iter().flatten();
+    let (Some(kind), None) = (set.next(), set.next()) else {
+        let wanted = "spec: set exactly one of trivyOperator, scanJob, clair, harbor, quay and imported";
+        return Err(wanted.to_owned());
+    };
+    let registry = match &kind {
+        SourceKind::Harbor(harbor) => Some(("harbor", &harbor.registry)),
+        SourceKind::Quay(quay) => Some(("quay", &quay.registry)),
+        _ => None,
+    };
+    if let Some((kind, registry)) = registry {
+        let host = format!("{registry}/a/b").parse::<ImageReference>();
+        if !host.is_ok_and(|image| image.host() == registry) {
+            return Err(format!(
+                "spec.{kind}.registry: {registry:?}: wanted host[:port] as in an image's canonical name"
+            ));
+        }
+    }
+    Ok(kind)
+}
+
 impl SourceKind {
     fn default_platform(&self) -> Option<Platform> {
-        // OK because the text is a platform
-        matches!(self, Self::ScanJob(_)).then(|| "linux/amd64".parse().unwrap())
+        matches!(self, Self::ScanJob(_)).then(default_platform)
     }
+}
+
+/// Which platform of an index is scanned where nobody says.
+pub fn default_platform() -> Platform {
+    // OK because the text is a platform
+    "linux/amd64".parse().unwrap()
 }
 
 /// The format of what a scan Job prints.
@@ -174,6 +230,8 @@ mod tests {
     #[case("{clair: {url: 'https://clair'}}", "Clair", true)]
     #[case("{clair: {url: 'https://clair'}, suspend: true}", "Clair", false)]
     #[case("{scanJob: {trivy: {server: 'http://t'}}}", "ScanJob", true)]
+    #[case("{harbor: {url: 'https://h', registry: h.example.com}}", "Harbor", true)]
+    #[case("{quay: {url: 'https://q', registry: 'q.example.com:8443'}}", "Quay", true)]
     #[case("{trivyOperator: {allNamespaces: true}}", "TrivyOperator", false)]
     fn some_kinds_scan_when_they_are_asked(#[case] yaml: &str, #[case] kind: &str, #[case] scans: bool) {
         let source = read(yaml).unwrap();
@@ -187,6 +245,9 @@ mod tests {
     #[case("{clair: {url: 'https://clair'}, maxAge: 999999999999999999d}", "wanted 1h to 30d")]
     #[case("{imported: {}, platform: a}", "spec.platform: \"a\": ")]
     #[case("{}", "spec: set exactly one of")]
+    #[case("{imported: {}, quay: {url: 'https://q', registry: q.example.com}}", "spec: set exactly one of")]
+    #[case("{harbor: {url: 'https://h', registry: harbor}}", "spec.harbor.registry: \"harbor\": wanted host")]
+    #[case("{quay: {url: 'https://q', registry: index.docker.io}}", "spec.quay.registry: ")]
     fn what_cannot_work_is_named(#[case] yaml: &str, #[case] message: &str) {
         let error = read(yaml).unwrap_err();
         assert!(error.contains(message), "{error}");
@@ -198,6 +259,19 @@ mod tests {
         assert!(one.is_about(&"registry.example.com/a/b:1".parse().unwrap()));
         assert!(!one.is_about(&"nginx".parse().unwrap()) && !one.is_about_all());
         assert!(read("{imported: {}}").unwrap().is_about(&"nginx".parse().unwrap()));
+    }
+
+    #[rstest]
+    #[case("{harbor: {url: 'https://h', registry: registry.example.com}}")]
+    #[case("{quay: {url: 'https://q', registry: registry.example.com}}")]
+    #[case(
+        "{quay: {url: 'https://q', registry: registry.example.com}, match: {images: ['registry.example.com/*/a', 'other.example.com/**']}}"
+    )]
+    fn a_registry_is_asked_about_its_own_images_only(#[case] yaml: &str) {
+        let about = |image: &str| read(yaml).unwrap().is_about(&image.parse().unwrap());
+        assert!(about("registry.example.com/team/a:1"));
+        assert!(!about("registry.example.com:5000/team/a:1") && !about("other.example.com/team/a:1"));
+        assert_eq!(about("registry.example.com/team/b:1"), !yaml.contains("match"));
     }
 
     #[rstest]

@@ -28,6 +28,8 @@ const CONNECTIONS: usize = 256;
 const LIFETIME: Duration = Duration::from_secs(60);
 /// The longest head of a request, in bytes.
 const HEAD_LIMIT: usize = 64 << 10;
+/// The longest body of a request, in bytes.
+const BODY_LIMIT: usize = 16 << 20;
 /// Where what never ends ends after all, in bytes: far more than anybody should read.
 pub const ENDLESS: u64 = 64 << 20;
 /// The pause between two bytes of what drips.
@@ -84,6 +86,8 @@ pub struct Received {
     pub origin: String,
     /// When it had come.
     pub came: Instant,
+    /// What came behind the head, if that said how long it is.
+    pub body: Vec<u8>,
     headers: Vec<(String, String)>,
 }
 
@@ -233,7 +237,8 @@ impl Received {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
             .collect();
-        let mut received = Self { method, target, origin: String::new(), came: Instant::now(), headers };
+        let (origin, body) = (String::new(), Vec::new());
+        let mut received = Self { method, target, origin, came: Instant::now(), body, headers };
         let scheme = if tls { "https" } else { "http" };
         received.origin = format!("{scheme}://{}", received.header("host").unwrap_or_default());
         Some(received)
@@ -279,9 +284,16 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             }
         };
         let head: Vec<u8> = read.drain(..end + 4).collect();
-        let Some(request) = Received::parse(String::from_utf8_lossy(&head[..end]).as_ref(), tls) else {
+        let Some(mut request) = Received::parse(String::from_utf8_lossy(&head[..end]).as_ref(), tls) else {
             return Ok(());
         };
+        let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+        while read.len() < length {
+            if length > BODY_LIMIT || stream.read_buf(&mut read).await? == 0 {
+                return Ok(());
+            }
+        }
+        request.body = read.drain(..length).collect();
         let method = request.method.clone();
         let act = (state.script)(&request);
         state.received.lock().unwrap().push(request);

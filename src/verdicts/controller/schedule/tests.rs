@@ -187,13 +187,20 @@ fn a_new_generation_of_a_source_forgets_its_troubles() {
 }
 
 #[test]
-fn one_that_has_no_answer_yet_is_asked_when_it_says() {
+fn one_that_has_no_answer_yet_is_asked_when_it_says_and_then_ever_less_often() {
     let mut schedule = schedule(jobs(1));
     schedule.pods(Feed::One(pod("a/web", [1])), start());
     schedule.next(start());
     schedule.ended("trivy", &digest(1), Ended::NotYet(MINUTE), start());
     assert_eq!(scanned(&mut schedule, start() + MINUTE / 2), []);
-    assert_eq!(scanned(&mut schedule, start() + MINUTE), [digest(1)]);
+    let mut now = start() + MINUTE;
+    assert_eq!(scanned(&mut schedule, now), [digest(1)]);
+    for minutes in [2, 4, 8, 16, 32, 60, 60] {
+        schedule.ended("trivy", &digest(1), Ended::NotYet(MINUTE), now);
+        now += MINUTE * minutes;
+        assert_eq!(scanned(&mut schedule, now - MINUTE / 2), []);
+        assert_eq!(scanned(&mut schedule, now), [digest(1)]);
+    }
 }
 
 #[test]

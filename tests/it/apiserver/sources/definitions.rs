@@ -24,8 +24,17 @@ const KIND: (&str, &str) = ("VulnerabilitySource", "vulnerabilitysources");
 )]
 #[case("scanJob: {image: grype, command: [/grype, $(TIDEWAITER_IMAGE)], args: ['-o', json], format: Grype}")]
 #[case("clair: {url: 'https://clair.example.com:6060'}")]
+#[case("{clair: {url: 'http://matcher', indexerUrl: 'http://indexer'}, platform: linux/arm64}")]
 #[case(
     "{clair: {url: 'http://clair:6060', pskSecretRef: {name: psk, key: key}, issuer: quay, caBundle: x}, maxAge: 7d}"
+)]
+#[case("harbor: {url: 'https://harbor.example.com', registry: harbor.example.com}")]
+#[case(
+    "{harbor: {url: 'https://h', registry: 'h.example.com:8443', caBundle: x, \
+     credentialsSecretRef: {name: robot, usernameKey: name, passwordKey: secret}}, maxAge: 2d}"
+)]
+#[case(
+    "{quay: {url: 'https://q', registry: q.example.com, tokenSecretRef: {name: t, key: token}}, platform: linux/arm64}"
 )]
 #[case("imported: {}")]
 #[tokio::test]
@@ -41,10 +50,10 @@ async fn a_source_of_one_kind_is_stored(#[case] yaml: &str) {
 }
 
 #[rstest]
-#[case("{}", "set exactly one of trivyOperator, scanJob, clair and imported")]
+#[case("{}", "set exactly one of trivyOperator, scanJob, clair, harbor, quay and imported")]
 #[case(
     "{imported: {}, clair: {url: 'https://clair'}}",
-    "set exactly one of trivyOperator, scanJob, clair and imported"
+    "set exactly one of trivyOperator, scanJob, clair, harbor, quay and imported"
 )]
 #[case("trivyOperator: {}", "spec.trivyOperator: Invalid value: set namespaces or allNamespaces: true")]
 #[case("trivyOperator: {allNamespaces: false}", "spec.trivyOperator: Invalid value: set namespaces or")]
@@ -57,16 +66,21 @@ async fn a_source_of_one_kind_is_stored(#[case] yaml: &str) {
 #[case("trivyOperator: {namespaces: [a, a]}", "spec.trivyOperator.namespaces[1]: Duplicate value")]
 #[case(
     "{trivyOperator: {allNamespaces: true}, maxAge: 1h}",
-    "maxAge is for sources that scan when they are asked"
+    "maxAge is for sources that are asked: scanJob, clair, harbor and quay"
 )]
 #[case("{imported: {}, suspend: true}", "imported only names a source")]
 #[case("{imported: {}, match: {images: ['**']}}", "imported only names a source")]
 #[case("{imported: {}, platform: linux/amd64}", "imported only names a source")]
-#[case("{clair: {url: 'https://clair'}, platform: linux/amd64}", "leave platform out")]
+#[case("clair: {url: 'https://clair', indexerUrl: 'indexer:6060'}", "spec.clair.indexerUrl: Invalid value")]
 #[case("clair: {url: 'clair:6060'}", "spec.clair.url: Invalid value")]
 #[case("clair: {url: 'https://clair?x'}", "spec.clair.url: Invalid value")]
 #[case("{clair: {url: 'https://clair'}, maxAge: soon}", "spec.maxAge: Invalid value")]
 #[case("{clair: {url: 'https://clair'}, platforms: [a]}", "unknown field \"spec.platforms\"")]
+#[case("{imported: {}, maxAge: 1h}", "maxAge is for sources that are asked")]
+#[case("harbor: {url: 'https://h'}", "spec.harbor.registry: Required value")]
+#[case("harbor: {url: 'https://h', registry: 'https://h'}", "spec.harbor.registry: Invalid value")]
+#[case("{harbor: {url: 'https://h', registry: h.example.com}, platform: linux/amd64}", "leave platform out")]
+#[case("quay: {url: q, registry: q.example.com}", "spec.quay.url: Invalid value")]
 #[case("scanJob: {}", "spec.scanJob: Invalid value: set trivy, or image, command and format")]
 #[case("scanJob: {image: grype}", "spec.scanJob: Invalid value: set trivy, or image, command and format")]
 #[case("scanJob: {image: grype, command: [grype]}", "a scanner of your own needs image, command and format")]

@@ -2,7 +2,9 @@
 
 mod clair;
 mod definitions;
+mod harbor;
 mod jobs;
 mod operator;
+mod quay;
 mod scene;
 mod writer;

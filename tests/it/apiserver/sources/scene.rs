@@ -11,6 +11,7 @@ use tokio::{runtime::Runtime, sync::OnceCell};
 use crate::support::{
     apiserver::ApiServer,
     process::{self, Guarded},
+    registry::{ACCOUNTS, Access, Options, Registry},
 };
 
 /// How long a change may take on however busy a machine.
@@ -23,6 +24,8 @@ const RIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/kubernetes/c
 /// Its sources are everybody's: a test gives its own a name and images of its own.
 pub struct Scene {
     pub server: ApiServer,
+    /// One whose accounts need tokens; the controller has one of them.
+    pub registry: Registry,
     controller: Guarded,
     health: String,
 }
@@ -39,6 +42,7 @@ impl Scene {
 
     async fn start() -> Option<Self> {
         let server = ApiServer::start().await?;
+        let registry = Registry::start(Options { access: Access::Token, tls: None }).await?;
         server.apply_crds().await;
         let said = server.kubectl(&["apply", "-f", RIGHTS]).await;
         assert!(said.success, "{said:?}");
@@ -50,16 +54,25 @@ impl Scene {
         let directory = process::directory("controller").unwrap();
         let kubeconfig = directory.join("kubeconfig");
         fs::write(&kubeconfig, config.to_string()).unwrap();
+        let (user, password) = ACCOUNTS[0];
+        let login = json!({"auths": {registry.host(): {"username": user, "password": password}}});
+        fs::write(directory.join("docker.json"), login.to_string()).unwrap();
+        let entry = json!({"host": registry.host(), "plainHttp": true, "allowPrivateAddresses": true});
+        let settings = json!({"registries": [entry], "dockerConfig": directory.join("docker.json")});
+        fs::write(directory.join("settings.yaml"), settings.to_string()).unwrap();
         let mut command: Command = process::tidewaiter();
         command
-            .args(["controller", "--namespace", "tidewaiter", "--health-listen", "127.0.0.1:0"])
+            .arg("controller")
+            .arg("--config")
+            .arg(directory.join("settings.yaml"))
+            .args(["--namespace", "tidewaiter", "--health-listen", "127.0.0.1:0"])
             .args(["--log-level", "info,tidewaiter=debug"])
             .arg("--kubeconfig")
             .arg(&kubeconfig);
         let controller = Guarded::start(&command, directory).unwrap();
         let health = process::wait_for(PATIENCE, || health(&controller.log()));
         let Some(health) = health else { panic!("it does not work: {}", controller.log()) };
-        let scene = Self { server, controller, health };
+        let scene = Self { server, registry, controller, health };
         scene
             .until("it is ready", async || {
                 let answer = reqwest::get(format!("http://{}/readyz", scene.health)).await;
@@ -93,6 +106,26 @@ impl Scene {
             "metadata": {"name": name}, "spec": spec,
         }))
         .await;
+    }
+
+    /// A Secret in the controller's namespace that the controller may read, by name, as the example's comment says.
+    pub async fn secret(&self, name: &str, text: Value) {
+        let role = "rbac.authorization.k8s.io";
+        let metadata = json!({"name": name, "namespace": "tidewaiter"});
+        let rule =
+            json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": [name], "verbs": ["get"]});
+        let controller =
+            json!({"kind": "ServiceAccount", "name": "tidewaiter-controller", "namespace": "tidewaiter"});
+        let reference = json!({"apiGroup": role, "kind": "Role", "name": name});
+        let documents = [
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": text}),
+            json!({"apiVersion": format!("{role}/v1"), "kind": "Role", "metadata": metadata, "rules": [rule]}),
+            json!({"apiVersion": format!("{role}/v1"), "kind": "RoleBinding", "metadata": metadata,
+                "roleRef": reference, "subjects": [controller]}),
+        ];
+        for document in documents {
+            self.apply(&document).await;
+        }
     }
 
     /// The object, if there is one.
