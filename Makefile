@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 60
 TOOL_GROUPS =
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-sigstore test-scanners fuzz lint deny crds bench bench-quick play tools clean-tools
+.PHONY: help demo test test-sigstore test-scanners test-cluster fuzz lint deny crds bench bench-quick play tools clean-tools
 
 help: ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,11 @@ test-sigstore: ## Run the tests against a private Sigstore, which needs more pro
 test-scanners: TOOL_GROUPS = scanners
 test-scanners: ## Run the tests with real Trivy and Grype, which take their time to build
 	@$(WITH_TOOLS) TIDEWAITER_REQUIRE_TOOLS="1 scanners" $(CARGO) test --locked --test it -- scanners::
+
+test-cluster: TOOL_GROUPS = scanners
+test-cluster: ## Run the tests that need nodes, in a cluster as tests/with-cluster finds it
+	@$(CARGO) test --locked --test it --no-run
+	@$(WITH_TOOLS) tests/with-cluster $(CARGO) test --locked --offline --test it -- cluster_jobs:: --test-threads 1
 
 fuzz: ## Fuzz each reader of scan reports for FUZZ_SECONDS, from seeds that it makes itself
 	@CARGO="$(CARGO)" FUZZ_SECONDS="$(FUZZ_SECONDS)" fuzz/run

@@ -6,6 +6,7 @@
 mod admission;
 mod apiserver;
 mod check;
+mod cluster_jobs;
 mod cosign;
 mod damaged;
 mod definitions_on_disk;

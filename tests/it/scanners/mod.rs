@@ -47,7 +47,7 @@ fn debian(release: &str, packages: &[(&str, &str, &str)]) -> Image {
 }
 
 /// The same with a package of Debian and one of npm that the databases know something of.
-fn vulnerable(version: &str) -> Image {
+pub fn vulnerable(version: &str) -> Image {
     debian(SUPPORTED, &[("acme-base", "acme-base", "7-1"), ("libacme-tls1", "acme-tls", version)]).file(
         "app/node_modules/acme-left/package.json",
         r#"{"name": "acme-left", "version": "1.0.0", "license": "MIT"}"#,

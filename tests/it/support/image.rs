@@ -13,6 +13,8 @@ use super::client::{CONFIG, INDEX, LAYER, MANIFEST, RegistryClient};
 pub struct Image {
     files: Vec<File>,
     entrypoint: Vec<String>,
+    /// Whether everybody may write in it.
+    open: bool,
 }
 
 #[derive(Clone)]
@@ -32,6 +34,12 @@ impl Image {
     pub fn program(mut self, path: &str, content: Vec<u8>) -> Self {
         self.entrypoint = vec![format!("/{path}")];
         self.with(path, 0o755, content)
+    }
+
+    /// Lets everybody write in it, whoever a container runs as.
+    pub fn open(mut self) -> Self {
+        self.open = true;
+        self
     }
 
     fn with(mut self, path: &str, mode: u32, content: Vec<u8>) -> Self {
@@ -65,15 +73,16 @@ impl Image {
     fn layer(&self) -> Vec<u8> {
         let mut archive = Vec::new();
         let mut folders = Vec::new();
+        let open = if self.open { 0o222 } else { 0 };
         for File { path, mode, content } in &self.files {
             for (at, _) in path.match_indices('/') {
                 let folder = &path[..=at];
                 if !folders.contains(&folder) {
                     folders.push(folder);
-                    archive.extend(header(folder, 0o755, 0, b'5'));
+                    archive.extend(header(folder, 0o755 | open, 0, b'5'));
                 }
             }
-            archive.extend(header(path, *mode, content.len(), b'0'));
+            archive.extend(header(path, *mode | open, content.len(), b'0'));
             archive.extend(content);
             archive.resize(archive.len().next_multiple_of(BLOCK), 0);
         }

@@ -9,6 +9,7 @@ pub mod hostile;
 pub mod image;
 pub mod layout;
 pub mod miniature;
+pub mod nodes;
 pub mod process;
 pub mod referrers;
 pub mod registry;

@@ -53,6 +53,11 @@ pub fn skip(why: &str) {
     skip_unless(ALWAYS, why);
 }
 
+/// The same for what only `make test-GROUP` provides: a failure where `TIDEWAITER_REQUIRE_TOOLS` names the group.
+pub fn skip_group(group: &str, why: &str) {
+    skip_unless(group, why);
+}
+
 fn skip_unless(required: &str, why: &str) {
     // One word or several: `1 sigstore`.
     let said = env::var("TIDEWAITER_REQUIRE_TOOLS").unwrap_or_default();
