@@ -311,7 +311,7 @@ async fn sources(
                     tasks.push(end(task));
                 }
                 None => {
-                    tracing::info!("no scans are asked for: say with --namespace where the controller runs")
+                    tracing::info!("no scans are asked for: say with --namespace where the controller runs");
                 }
             }
             (policies, verdicts)

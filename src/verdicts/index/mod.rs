@@ -96,7 +96,7 @@ impl VerdictIndex {
             let read = object::from_value(&name, spec);
             match &read {
                 Ok(verdict) => {
-                    troubles.extend(verdict.content.as_ref().err().map(|why| (name.clone(), why.clone())))
+                    troubles.extend(verdict.content.as_ref().err().map(|why| (name.clone(), why.clone())));
                 }
                 Err(unbound) => troubles.push((name.clone(), unbound.to_string())),
             }

@@ -12,7 +12,10 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// What an index has told of itself.
 #[derive(Default)]
-struct Told(Mutex<(Vec<(usize, usize)>, Vec<ScanRequest>)>);
+struct Told(Mutex<Heard>);
+
+/// How many verdicts could be read and how many could not, each time, and what became of wishes.
+type Heard = (Vec<(usize, usize)>, Vec<ScanRequest>);
 
 impl ScanObserver for Told {
     fn verdicts(&self, ready: usize, failing: usize) {

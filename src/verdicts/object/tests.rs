@@ -72,6 +72,7 @@ fn nameless(id: &str) -> Vulnerability {
     Vulnerability { id: id.to_owned(), package: "openssl".to_owned(), ..Default::default() }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the fields are that it is for")]
 fn day(text: &str) -> Option<Date> {
     Some(text.parse().unwrap())
 }
