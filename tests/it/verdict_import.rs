@@ -109,7 +109,7 @@ fn yaml_says_what_json_says() {
     let paths = [paths[0].as_str(), paths[1].as_str()];
     let json = import(&[&["-o", "json"], &paths[..]].concat(), "").objects();
     let yaml = import(&paths, "");
-    let yaml = tidewaiter::files::parse("-".into(), yaml.stdout.as_bytes()).unwrap();
+    let yaml = tidewaiter::files::parse("-", yaml.stdout.as_bytes()).unwrap();
     assert_eq!(yaml.into_iter().map(|document| document.value).collect::<Vec<_>>(), json);
     assert_eq!(json.len(), 2);
 }

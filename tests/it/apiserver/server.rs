@@ -2,7 +2,10 @@
 
 use std::{net::TcpStream, time::Duration};
 
-use crate::support::{apiserver::ApiServer, process::{kill, wait_for}};
+use crate::support::{
+    apiserver::ApiServer,
+    process::{kill, wait_for},
+};
 
 #[tokio::test]
 async fn a_server_of_ones_own_is_apart_from_the_shared_one_and_gone_when_dropped() {
@@ -15,7 +18,9 @@ async fn a_server_of_ones_own_is_apart_from_the_shared_one_and_gone_when_dropped
 
     let addresses = [own.url(), own.etcd_url()].map(|url| url.split_once("://").unwrap().1.to_owned());
     let pids = own.pids();
-    assert!(pids.iter().all(|pid| kill("0", *pid)) && addresses.iter().all(|at| TcpStream::connect(at).is_ok()));
+    assert!(
+        pids.iter().all(|pid| kill("0", *pid)) && addresses.iter().all(|at| TcpStream::connect(at).is_ok())
+    );
     let kubeconfig = own.kubeconfig().to_owned();
     assert!(kubeconfig.exists());
     tokio::task::spawn_blocking(move || drop(own)).await.unwrap();
