@@ -4,6 +4,9 @@
 //! of Grype only, which always looks; Trivy writes one too where it was not told to look (`--scanners vuln`).
 //! A document with an `analysis` is VEX, and read as such.
 //!
+//! Only Trivy says which version mends a vulnerability, and by its silence that there is none. Others, Grype among
+//! them, do not say whether there is one: that counts against the image, as a fix that nobody names.
+//!
 //! Where there are several ratings, the severity is that of the source which the vulnerability itself names, and
 //! the worst of all where that has none. So Trivy's CycloneDX says what its JSON says.
 //!
@@ -187,6 +190,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Report>, ReadError> {
 
     let mut parts = HashMap::new();
     collect(&document.components, &mut parts);
+    let fixed = |recommendation: &str, package: &str| match recommendation.trim() {
+        "" if scanner != "trivy" => Some(String::new()),
+        recommendation => fixed(recommendation, package),
+    };
     let mut findings = Findings::default();
     for (at, entry) in entries.iter().enumerate() {
         let place = || format!("vulnerabilities[{at}].id");

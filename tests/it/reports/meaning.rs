@@ -245,7 +245,7 @@ fn sarif(tool: &str, result: &Value, rule: &Value) -> Value {
 #[case::a_word("medium", "10.0", Some(Severity::Medium))]
 #[case::low_may_be_unknown("low", "9.8", Some(Severity::Critical))]
 #[case::low("low", "2.0", Some(Severity::Low))]
-#[case::low_may_be_negligible("low", "0.0", Some(Severity::Low))]
+#[case::low_without_a_severity("low", "0.0", None)]
 #[case::low_without_a_score("low", "", None)]
 #[case::a_score_that_is_none("low", "NaN", None)]
 #[case::a_word_of_its_own("dire", "1.0", None)]

@@ -130,7 +130,7 @@ impl Written {
         matches!(self, Trivy("json" | "cosign-vuln" | "cyclonedx"))
     }
 
-    /// Whether the format says that there is a fix.
+    /// Whether the format says which fix there is, if any. Where it does not, there may be one that nobody names.
     fn says_fixes(self) -> bool {
         self != Grype("cyclonedx-json")
     }
@@ -165,14 +165,21 @@ fn found(report: &Report) -> Vec<Found<'_>> {
 /// What the databases know of `vulnerable(version)`, as far as the format says it.
 fn planted(version: &str, written: Written) -> Vec<Found<'_>> {
     let day = |day: &str| written.says_days().then(|| day.to_owned());
-    let fixed = |fixed| Some(fixed).filter(|_| written.says_fixes());
+    let fixed = |fixed: Option<&'static str>| if written.says_fixes() { fixed } else { Some("") };
     let debian = |id, severity, fixed| (id, severity, "libacme-tls1", version, fixed, day("2026-01-02"));
     let mut planted = vec![
-        debian("CVE-2099-1001", Some(Severity::Critical), fixed("1.2.3-2")),
-        debian("CVE-2099-1002", Some(Severity::Low), None),
-        debian("CVE-2099-1004", None, None),
-        debian("CVE-2099-1005", Some(Severity::Medium), fixed("1.2.4-1")),
-        ("CVE-2099-2001", Some(Severity::High), "acme-left", "1.0.0", fixed("2.0.1"), day("2026-02-03")),
+        debian("CVE-2099-1001", Some(Severity::Critical), fixed(Some("1.2.3-2"))),
+        debian("CVE-2099-1002", Some(Severity::Low), fixed(None)),
+        debian("CVE-2099-1004", None, fixed(None)),
+        debian("CVE-2099-1005", Some(Severity::Medium), fixed(Some("1.2.4-1"))),
+        (
+            "CVE-2099-2001",
+            Some(Severity::High),
+            "acme-left",
+            "1.0.0",
+            fixed(Some("2.0.1")),
+            day("2026-02-03"),
+        ),
     ];
     if version == "1.2.3-2" {
         planted.remove(0);
