@@ -137,6 +137,32 @@ fn waited(seen: &Seen) -> String {
     format!("{} {}", verdicts(seen), if short { "soon" } else { "late" })
 }
 
+/// Of which platform no scan is known.
+fn unscanned(seen: &Seen) -> String {
+    let answer = seen.answer.to_string();
+    assert_eq!(verdicts(seen), "ScanVerdictMissing", "{answer}");
+    let platforms = ["linux/amd64", "linux/arm64"];
+    platforms.into_iter().filter(|platform| answer.contains(platform)).collect::<Vec<_>>().join(" ")
+}
+
+/// The index of an image for two platforms.
+fn index() -> Act {
+    let part = |architecture: &str| {
+        json!({
+            "mediaType": "application/vnd.oci.image.manifest.v1+json", "size": 1,
+            "digest": tidewaiter::image::Digest::sha256(architecture.as_bytes()),
+            "platform": {"os": "linux", "architecture": architecture},
+        })
+    };
+    let media_type = "application/vnd.oci.image.index.v1+json";
+    let body =
+        json!({"schemaVersion": 2, "mediaType": media_type, "manifests": [part("amd64"), part("arm64")]});
+    let body = body.to_string();
+    let digest = tidewaiter::image::Digest::sha256(body.as_bytes());
+    let reply = Reply::status(200).header("content-type", media_type);
+    Act::Answer(reply.header("docker-content-digest", digest.as_str()).body(body))
+}
+
 fn manifest() -> Act {
     let reply = Reply::status(200).header("content-type", "application/vnd.oci.image.manifest.v1+json");
     let digest = tidewaiter::image::Digest::sha256(BODY.as_bytes());
@@ -160,6 +186,7 @@ async fn every_setting_acts_and_none_is_forgotten() {
     let none = json!({});
     let open = Arc::new(Hostile::start(|_| manifest()).await);
     let counted = Arc::new(Hostile::start(|_| manifest()).await);
+    let indexed = Arc::new(Hostile::start(|_| index()).await);
     let unsigned = Arc::new(Hostile::start(|_| Act::Answer(Reply::status(404))).await);
     let silent = Arc::new(Hostile::start(|_| Act::Silence).await);
     let private = Hostile::start(|request| match request.header("authorization") {
@@ -289,6 +316,19 @@ async fn every_setting_acts_and_none_is_forgotten() {
                 ],
                 ["once", "again"],
                 &vec![format!("{}/a@{}", unsigned.host(), tidewaiter::image::Digest::sha256(b"a")); 60],
+            )
+        },
+        Row {
+            observe: unscanned,
+            policy: json!({"vulnerabilities": {"deny": [{"severity": "Critical"}]}}),
+            ..Row::new(
+                "platforms",
+                [
+                    with(entry(&indexed.host(), &none), "platforms", json!(["linux/amd64"])),
+                    with(entry(&indexed.host(), &none), "platforms", json!(["linux/arm64"])),
+                ],
+                ["linux/amd64", "linux/arm64"],
+                &image(&indexed.host()),
             )
         },
         Row::new(
