@@ -173,7 +173,7 @@ async fn the_suggested_policy_admits_the_image_by_its_scan(
     #[case] denies: bool,
 ) {
     let Some(scene) = Scene::new("suggested").await else { return };
-    let scanned_at = Timestamp::now() - jiff::SignedDuration::from_hours(24 * days);
+    let scanned_at = Timestamp::now() - jiff::SignedDuration::from_hours(24 * days + 1);
     let scanned_at = scanned_at.round(jiff::Unit::Second).unwrap().to_string();
     let file = scene.file(&scene.verdict("filed", &scanned_at, severity));
     let suggested = scene.suggested(&["--verdicts", &file], &[]).await;
