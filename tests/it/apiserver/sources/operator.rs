@@ -12,7 +12,10 @@ const CRD: &str = "crd-vulnerabilityreports.yaml";
 async fn scene() -> Option<&'static Scene> {
     let folder = tools::shared("fixtures/verdicts/trivy-operator")?;
     let scene = Scene::shared().await?;
-    let said = scene.server.kubectl(&["apply", "-f", folder.join(CRD).to_str().unwrap()]).await;
+    // By the server, which creates and finds in one step: the tests come all at once.
+    let definition = folder.join(CRD);
+    let apply = ["apply", "--server-side", "-f", definition.to_str().unwrap()];
+    let said = scene.server.kubectl(&apply).await;
     assert!(said.success, "{said:?}");
     let wait = ["wait", "--for=condition=Established", "crd/vulnerabilityreports.aquasecurity.github.io"];
     assert!(scene.server.kubectl(&wait).await.success);
