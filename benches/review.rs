@@ -1,9 +1,12 @@
 //! What a warm review costs in this process, HTTP and TLS left out: reading the body, deciding from memory, and
-//! writing the answer. Beside one another: registry rules alone, and the same with a signature and an attestation
-//! demanded of every image. Nothing is fetched or verified in either; the first review of an image has done that.
+//! writing the answer. Beside one another: registry rules alone, the same with a signature and an attestation demanded
+//! of every image, and the same with a scan verdict of 200 findings demanded, which is the only one or one of 10,000.
+//! Nothing is fetched or verified in any; the first review of an image has done that.
 
 #[path = "payload/mod.rs"]
 mod payload;
+#[path = "scanned/mod.rs"]
+mod scanned;
 
 use std::{
     sync::Arc,
@@ -31,10 +34,11 @@ use tidewaiter::{
         credentials::Credential,
         ports::{
             Attachments, CacheAnswer, CacheName, CacheObserver, Clock, Labels, LookupError, Namespaces,
-            NoVerdicts, NobodyLooks, Policies, Resolver,
+            NobodyLooks, Policies, Resolver, ScanObserver, ScanRequest, VerdictKeeper as _, Watched,
         },
     },
     signature::{Examination, Trust, Trusted},
+    verdicts::{VerdictIndex, object_name},
     webhook::{
         Admission,
         report::{Rejection, Report, Reporter},
@@ -43,6 +47,17 @@ use tidewaiter::{
 use tokio::runtime::{Handle, Runtime};
 
 const SLSA: &str = "https://slsa.dev/provenance/v1";
+/// The day after the one on which the generated verdicts were made, in seconds since 1970.
+const NOW: i64 = 1_767_312_000;
+
+/// What is demanded of every image besides.
+#[derive(Clone, Copy)]
+enum Demanded {
+    Nothing,
+    Evidence,
+    /// A scan verdict, of which so many are at hand.
+    Verdict(usize),
+}
 
 /// A cluster that never changes, with one image that is signed and attested.
 struct Still {
@@ -51,6 +66,7 @@ struct Still {
     digest: Digest,
     beside: Vec<Candidate>,
     trusted: Arc<Trusted>,
+    verdicts: Arc<VerdictIndex>,
 }
 
 impl Policies for Still {
@@ -101,12 +117,21 @@ impl Trust for Still {
 
 impl Clock for Still {
     fn now(&self) -> Timestamp {
-        Timestamp::now()
+        // OK because it is a moment of this century
+        Timestamp::from_second(NOW).unwrap()
     }
 }
 
 impl CacheObserver for Still {
     fn cache(&self, _: CacheName, _: CacheAnswer) {}
+}
+
+struct Unobserved;
+
+impl ScanObserver for Unobserved {
+    fn verdicts(&self, _: usize, _: usize) {}
+
+    fn scan_request(&self, _: ScanRequest) {}
 }
 
 impl Reporter for Still {
@@ -161,12 +186,16 @@ impl Publisher {
     }
 }
 
-fn still(attached: bool) -> Arc<Still> {
+fn still(demanded: Demanded) -> Arc<Still> {
     let publisher = Publisher::new();
-    let digest = Digest::sha256(b"an image");
+    let digest = scanned::digest(0);
     let mut spec =
         json!({"registries": {"allow": ["registry.example.com/**"]}, "references": {"denyTags": ["latest"]}});
-    if attached {
+    if let Demanded::Verdict(_) = demanded {
+        // What is there, though none of it is denied, is walked to the end.
+        spec["vulnerabilities"] = json!({"deny": [{"ids": ["CVE-1999-0001"]}], "maxVerdictAge": "72h"});
+    }
+    if let Demanded::Evidence = demanded {
         let authority = json!({"name": "release", "key": {"inline": publisher.pem()}});
         spec["signatures"] = json!({ "authorities": [authority] });
         spec["attestations"] = json!([{
@@ -180,6 +209,19 @@ fn still(attached: bool) -> Arc<Still> {
     });
     let policy = policy::read(&document).unwrap().policy;
     assert_eq!(policy.compile_error(), None);
+    let verdicts = match demanded {
+        Demanded::Verdict(many) => many,
+        Demanded::Nothing | Demanded::Evidence => 0,
+    };
+    let (index, _) = VerdictIndex::followed(Arc::new(Unobserved));
+    for what in [Watched::Sources, Watched::Verdicts] {
+        index.vouched(what, Duration::from_secs(3600));
+    }
+    let read = |number| {
+        let name = object_name(&scanned::digest(number), "trivy");
+        index.read(&name, "1", Some(&scanned::spec(number, 200)))
+    };
+    index.verdicts_listed((0..verdicts).map(read).collect());
     let predicate = json!({"runDetails": {"builder": {"id": "https://ci.example.com"}}});
     Arc::new(Still {
         policies: Arc::new(PolicySet::new([Arc::new(policy)])),
@@ -189,6 +231,7 @@ fn still(attached: bool) -> Arc<Still> {
             publisher.bundle(&digest, SLSA, &predicate),
         ],
         digest,
+        verdicts: index,
         trusted: Arc::new(Trusted::new(1, Default::default(), Default::default())),
     })
 }
@@ -201,7 +244,7 @@ fn admission(still: &Arc<Still>, runtime: &Handle) -> Arc<Admission> {
         resolver: still.clone(),
         attachments: still.clone(),
         examiner: Arc::new(Examination::new(still.clone())),
-        verdicts: Arc::new(NoVerdicts),
+        verdicts: still.verdicts.clone(),
         platforms: Arc::new(NobodyLooks),
         clock: still.clone(),
         observer: still.clone(),
@@ -217,8 +260,14 @@ fn warm(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("warm review");
     for containers in payload::CONTAINERS {
         let body = Bytes::from(payload::review(containers));
-        for (name, attached) in [("registries", false), ("signatures", true)] {
-            let admission = admission(&still(attached), runtime.handle());
+        let columns = [
+            ("registries", Demanded::Nothing),
+            ("signatures", Demanded::Evidence),
+            ("verdict, one", Demanded::Verdict(1)),
+            ("verdict, of 10,000", Demanded::Verdict(10_000)),
+        ];
+        for (name, demanded) in columns {
+            let admission = admission(&still(demanded), runtime.handle());
             let ask = || {
                 let now = Instant::now();
                 let deadline = now + Duration::from_secs(10);
