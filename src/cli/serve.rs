@@ -33,7 +33,7 @@ use crate::{
     policy::PolicySet,
     review::{
         Reviewer,
-        ports::{Namespaces, Policies, PullSecrets, Verdicts},
+        ports::{Clock as _, Namespaces, Policies, PullSecrets, Verdicts},
     },
     telemetry::{DecisionLog, LogFormat, Metrics, start_logging},
     trust::{RootCheck, TrustStore},
@@ -219,6 +219,7 @@ async fn serve(args: Args, settings: Settings, telemetry: Arc<Telemetry>) -> any
     let mut interrupted = signal(SignalKind::interrupt())?;
     let readiness = Arc::new(Readiness::default());
     let certificate = Certificate::open(args.tls_cert.clone(), args.tls_key.clone())?;
+    tell_expiry(&certificate, telemetry.metrics());
     let mut sources = sources(&args, &settings, &telemetry, &readiness).await?;
     sources.tasks.push(watch_certificate(certificate.clone(), telemetry.metrics().clone()));
 
@@ -425,11 +426,25 @@ pub fn follow(
     }))
 }
 
+fn tell_expiry(certificate: &Certificate, metrics: &Metrics) {
+    let Some(expiry) = certificate.expiry() else { return };
+    metrics.set_certificate_expiry(expiry);
+    if expiry <= SystemClock.now().as_second() {
+        tracing::error!(
+            certificate.expiry = expiry,
+            "the certificate has expired: API servers refuse it, and with it every object; put a new one in its place"
+        );
+    }
+}
+
 fn watch_certificate(certificate: Arc<Certificate>, metrics: Arc<Metrics>) -> BoxFuture<'static, ()> {
-    end(tokio::spawn(certificate.watch(CERTIFICATE_INTERVAL, move |read| {
+    end(tokio::spawn(certificate.clone().watch(CERTIFICATE_INTERVAL, move |read| {
         metrics.certificate_reloaded(read.is_ok());
         match read {
-            Ok(()) => tracing::info!("the certificate is new"),
+            Ok(()) => {
+                tracing::info!("the certificate is new");
+                tell_expiry(&certificate, &metrics);
+            }
             Err(error) => {
                 tracing::error!(%error, "the new certificate cannot be used; the last good one stays in use");
             }

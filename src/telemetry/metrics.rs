@@ -52,6 +52,7 @@ pub struct Metrics {
     catalogue: Vec<MetricDescription>,
     hosts: BTreeSet<String>,
     cache_requests: IntCounterVec,
+    certificate_expiry: IntGaugeVec,
     certificate_reloads: IntCounterVec,
     check_results: IntCounterVec,
     log_lines_dropped: IntCounter,
@@ -145,6 +146,12 @@ impl Metrics {
                 "cache_requests_total",
                 "Questions to a cache.",
                 &["cache", "answer"],
+            ),
+            // No series before there is a certificate: 0 would be 1970, and an alert in a process that shows none.
+            certificate_expiry: make.gauges(
+                "certificate_expiry_timestamp_seconds",
+                "When the serving certificate expires, since 1970.",
+                &[],
             ),
             certificate_reloads: make.counters(
                 "certificate_reloads_total",
@@ -404,6 +411,11 @@ impl Metrics {
     /// A review broke off.
     pub fn panicked(&self) {
         self.panics.inc();
+    }
+
+    /// The serving certificate expires at this time, in seconds since 1970.
+    pub fn set_certificate_expiry(&self, at: i64) {
+        self.certificate_expiry.with_label_values::<&str>(&[]).set(at);
     }
 
     /// The serving certificate's files have changed.

@@ -15,6 +15,7 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
+use x509_cert::der::Decode as _;
 
 /// The largest PEM file that is read, in bytes.
 const FILE_LIMIT: u64 = 1 << 20;
@@ -100,6 +101,12 @@ impl Certificate {
         Ok(true)
     }
 
+    /// When what is shown can no longer be believed, in seconds since 1970: the earliest end of a certificate in the chain
+    /// (RFC 5280 §4.1.2.5). What cannot be read as a certificate counts as never ending; none if nothing can.
+    pub fn expiry(&self) -> Option<i64> {
+        self.current.load().cert.iter().filter_map(|certificate| not_after(certificate)).min()
+    }
+
     /// Looks at the files for ever, and tells `hear` of every new certificate and every failure that
     /// is not the last one again.
     pub async fn watch(
@@ -136,6 +143,12 @@ impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.current.load_full())
     }
+}
+
+fn not_after(certificate: &CertificateDer<'_>) -> Option<i64> {
+    let certificate = x509_cert::Certificate::from_der(certificate).ok()?;
+    let end = certificate.tbs_certificate.validity.not_after.to_unix_duration();
+    i64::try_from(end.as_secs()).ok()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {

@@ -91,6 +91,7 @@ impl Serving {
     }
 
     async fn health(&self, path: &str) -> (u16, String) {
+        crypto();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let answer = client.get(format!("http://{}{path}", self.health)).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
@@ -130,8 +131,14 @@ fn review(image: &str) -> Value {
     })
 }
 
-fn client(serving: &Serving) -> reqwest::Client {
+/// reqwest takes its cryptography from the process, whichever test comes first.
+fn crypto() {
+    // An error says that another test was faster.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+fn client(serving: &Serving) -> reqwest::Client {
+    crypto();
     let trusted = reqwest::Certificate::from_pem(serving.authority.certificate().as_bytes()).unwrap();
     reqwest::Client::builder().tls_certs_only([trusted]).no_proxy().build().unwrap()
 }
@@ -160,6 +167,35 @@ async fn a_new_certificate_acts_and_half_of_one_does_not() {
     assert_eq!(serving.certificate().await, der(&second), "the last good pair stays");
     fs::write(directory.join("tls.key"), &third.key).unwrap();
     serving.until("the whole pair is shown", async || serving.certificate().await == der(&third)).await;
+}
+
+#[tokio::test]
+async fn the_end_of_the_certificate_is_told_and_that_of_its_chain() {
+    let serving = Serving::start("0");
+    let directory = serving.program.directory();
+    let ends = async |date: &str| {
+        let end = date.parse::<jiff::Timestamp>().unwrap().as_second();
+        let line = format!("\ntidewaiter_certificate_expiry_timestamp_seconds {end}\n");
+        serving
+            .until(&format!("{date} is told"), async || serving.health("/metrics").await.1.contains(&line))
+            .await;
+    };
+    // What rcgen issues without being told an end.
+    ends("4096-01-01T00:00:00Z").await;
+
+    let own = serving.authority.server_until(2041);
+    write(directory, &own);
+    ends("2041-12-31T00:00:00Z").await;
+    let intermediate = serving.authority.server_until(2039);
+    fs::write(directory.join("tls.crt"), format!("{}{}", own.certificate, intermediate.certificate)).unwrap();
+    ends("2039-12-31T00:00:00Z").await;
+    assert!(!serving.program.log().contains("has expired"), "{}", serving.program.log());
+
+    write(directory, &serving.authority.server_until(2021));
+    ends("2021-12-31T00:00:00Z").await;
+    serving
+        .until("the log says so", async || serving.program.log().contains("the certificate has expired"))
+        .await;
 }
 
 /// As the kubelet updates a volume: the files are links through `..data`, which is swapped as a whole.

@@ -45,6 +45,14 @@ impl Authority {
         self.issue(params, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
+    /// Like [`server`](Self::server), for 127.0.0.1, with the end of `year` as its end.
+    pub fn server_until(&self, year: i32) -> Issued {
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        params.distinguished_name = common_name("a server of the tests");
+        params.not_after = rcgen::date_time_ymd(year, 12, 31);
+        self.issue(params, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
     /// A certificate for a client whom the API server knows as the user `user` of the group `group`.
     pub fn client(&self, user: &str, group: &str) -> Issued {
         let mut params = CertificateParams::default();
