@@ -427,13 +427,15 @@ pub fn follow(
 }
 
 fn tell_expiry(certificate: &Certificate, metrics: &Metrics) {
-    let Some(expiry) = certificate.expiry() else { return };
+    let expiry = certificate.expiry();
     metrics.set_certificate_expiry(expiry);
-    if expiry <= SystemClock.now().as_second() {
-        tracing::error!(
+    match expiry {
+        None => tracing::warn!("a certificate of the chain cannot be read: nobody knows when it expires"),
+        Some(expiry) if expiry <= SystemClock.now().as_second() => tracing::error!(
             certificate.expiry = expiry,
-            "the certificate has expired: API servers refuse it, and with it every object; put a new one in its place"
-        );
+            "a certificate of the chain has expired: an API server that needs it refuses every object; put a new one in its place"
+        ),
+        Some(_) => {}
     }
 }
 

@@ -413,9 +413,12 @@ impl Metrics {
         self.panics.inc();
     }
 
-    /// The serving certificate expires at this time, in seconds since 1970.
-    pub fn set_certificate_expiry(&self, at: i64) {
-        self.certificate_expiry.with_label_values::<&str>(&[]).set(at);
+    /// The serving certificate expires at this time, in seconds since 1970; none if nobody knows.
+    pub fn set_certificate_expiry(&self, at: Option<i64>) {
+        match at {
+            Some(at) => self.certificate_expiry.with_label_values::<&str>(&[]).set(at),
+            None => self.certificate_expiry.reset(),
+        }
     }
 
     /// The serving certificate's files have changed.

@@ -33,7 +33,7 @@ fn shown() -> BTreeSet<(String, String, String)> {
     metrics.rejected("malformed");
     metrics.panicked();
     metrics.certificate_reloaded(true);
-    metrics.set_certificate_expiry(1_800_000_000);
+    metrics.set_certificate_expiry(Some(1_800_000_000));
     metrics.log_line_dropped();
     metrics.set_trust(&TrustSample {
         version: 1,

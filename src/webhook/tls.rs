@@ -102,9 +102,10 @@ impl Certificate {
     }
 
     /// When what is shown can no longer be believed, in seconds since 1970: the earliest end of a certificate in the chain
-    /// (RFC 5280 §4.1.2.5). What cannot be read as a certificate counts as never ending; none if nothing can.
+    /// (RFC 5280 §4.1.2.5). None if one of them cannot be read: nobody knows then.
     pub fn expiry(&self) -> Option<i64> {
-        self.current.load().cert.iter().filter_map(|certificate| not_after(certificate)).min()
+        let ends: Option<Vec<_>> = self.current.load().cert.iter().map(not_after).collect();
+        ends?.into_iter().min()
     }
 
     /// Looks at the files for ever, and tells `hear` of every new certificate and every failure that

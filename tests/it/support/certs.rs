@@ -39,16 +39,12 @@ impl Authority {
 
     /// A certificate for a server that is reached under `names`: host names or IP addresses.
     pub fn server(&self, names: &[&str]) -> Issued {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut params = CertificateParams::new(names).unwrap();
-        params.distinguished_name = common_name("a server of the tests");
-        self.issue(params, ExtendedKeyUsagePurpose::ServerAuth)
+        self.issue(server(names), ExtendedKeyUsagePurpose::ServerAuth)
     }
 
-    /// Like [`server`](Self::server), for 127.0.0.1, with the end of `year` as its end.
+    /// Like [`server`](Self::server), for 127.0.0.1 and until the last day of `year`.
     pub fn server_until(&self, year: i32) -> Issued {
-        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-        params.distinguished_name = common_name("a server of the tests");
+        let mut params = server(&["127.0.0.1"]);
         params.not_after = rcgen::date_time_ymd(year, 12, 31);
         self.issue(params, ExtendedKeyUsagePurpose::ServerAuth)
     }
@@ -69,6 +65,13 @@ impl Authority {
         let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
         Issued { certificate, key: key.serialize_pem() }
     }
+}
+
+fn server(names: &[&str]) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = CertificateParams::new(names).unwrap();
+    params.distinguished_name = common_name("a server of the tests");
+    params
 }
 
 impl Issued {
